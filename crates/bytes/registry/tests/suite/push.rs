@@ -1,0 +1,122 @@
+//! Pushing, and finding again what was pushed.
+
+use bytes::Bytes;
+use glowplug_base::Digest;
+use glowplug_oci::{Descriptor, media};
+use glowplug_registry::{Error, Repository, Target};
+use glowplug_testkit::{Auth, Fault, ImageBuilder, Layer, Rule, TestRegistry};
+
+use crate::{amd64, client, open, options, resolved, source};
+
+/// An artifact about the image `subject`.
+fn artifact(subject: &Descriptor, note: &str) -> Bytes {
+    let empty = Descriptor::of(media::OCI_EMPTY, b"{}");
+    let json = serde_json::json!({
+        "schemaVersion": 2, "mediaType": media::OCI_MANIFEST, "artifactType": "a/index", "config": empty, "layers": [],
+        "subject": subject, "annotations": {"note": note},
+    });
+    json.to_string().into()
+}
+
+async fn push_artifact(repository: &dyn Repository, bytes: Bytes) -> Digest {
+    repository.push_blob(Bytes::from_static(b"{}")).await.unwrap();
+    let target = Target::Digest(Digest::of(&bytes));
+    repository.push_manifest(&target, bytes, media::OCI_MANIFEST).await.unwrap()
+}
+
+#[tokio::test]
+async fn an_image_that_was_pushed_can_be_pulled() {
+    let registry = TestRegistry::start();
+    registry.set_auth(Auth::anonymous_bearer());
+    let image =
+        ImageBuilder::new().platform(&amd64()).layer(Layer::gzip(|tree| _ = tree.file("a", "b"))).build();
+    let client = client(options());
+    let repository = open(&client, &registry, "team/app:v1").await;
+    for blob in image.blobs() {
+        repository.push_blob(blob.clone()).await.unwrap();
+    }
+    let target = Target::Tag("v1".to_owned());
+    let digest = repository.push_manifest(&target, image.manifest.clone(), &image.media_type).await.unwrap();
+    assert_eq!(digest, image.digest());
+    let found = resolved(&client, &source(&registry, "team/app:v1")).await.unwrap();
+    assert_eq!(found.manifest_digest, digest);
+
+    registry.clear_log();
+    repository.push_blob(image.config.clone()).await.unwrap();
+    assert!(registry.log().iter().all(|logged| logged.method == "HEAD"), "what is there is not sent again");
+    let wrong = Target::Digest(Digest::of(b"other"));
+    assert!(repository.push_manifest(&wrong, image.manifest.clone(), &image.media_type).await.is_err());
+}
+
+#[tokio::test]
+async fn pushing_is_patient_and_needs_no_head() {
+    let registry = TestRegistry::start();
+    let client = client(options());
+    let repository = open(&client, &registry, "app").await;
+    registry.inject(Rule::any(Fault::Status(405)).method("HEAD"));
+    registry.inject(Rule::any(Fault::Status(503)).method("POST").times(2));
+    registry.inject(Rule::any(Fault::Throttle(Some("0".into()))).method("PUT").times(1));
+    let digest = repository.push_blob(Bytes::from_static(b"content")).await.unwrap();
+    assert_eq!(registry.blob(&digest).unwrap(), "content");
+}
+
+#[tokio::test]
+async fn referrers_are_listed_with_and_without_the_api() {
+    let registry = TestRegistry::start();
+    let image = ImageBuilder::new().push(&registry, "app:v1");
+    let client = client(options());
+    let repository = open(&client, &registry, "app").await;
+    let subject = Descriptor::of(media::OCI_MANIFEST, &image.manifest);
+    let first = push_artifact(&*repository, artifact(&subject, "1")).await;
+    let tag = format!("sha256-{}", subject.digest.hex());
+    assert!(registry.manifest("app", &tag).is_none(), "the API makes the tag needless");
+    registry.set_referrers_api(false);
+    let second = push_artifact(&*repository, artifact(&subject, "2")).await;
+    let third = push_artifact(&*repository, artifact(&subject, "3")).await;
+    push_artifact(&*repository, artifact(&subject, "3")).await;
+    let digests = async || {
+        let found = repository.referrers(&subject.digest, Some("a/index")).await.unwrap();
+        found.into_iter().map(|entry| (entry.digest, entry.annotations["note"].clone())).collect::<Vec<_>>()
+    };
+    assert_eq!(digests().await, [(second, "2".to_owned()), (third, "3".to_owned())]);
+    registry.set_referrers_api(true);
+    assert!(digests().await.iter().any(|(digest, _)| *digest == first));
+}
+
+#[tokio::test]
+async fn a_layout_directory_can_be_pushed_to() {
+    let dir = tempfile::tempdir().unwrap();
+    let image =
+        ImageBuilder::new().platform(&amd64()).layer(Layer::plain(|tree| _ = tree.file("a", "b"))).build();
+    image.write_layout(dir.path(), Some("v1"));
+    let client = client(options());
+    let from = format!("oci:{}:v1", dir.path().display()).parse().unwrap();
+    let repository = client.open(&from).await.unwrap();
+    let subject = Descriptor::of(media::OCI_MANIFEST, &image.manifest);
+    let digest = push_artifact(&*repository, artifact(&subject, "1")).await;
+    let found = repository.referrers(&subject.digest, Some("a/index")).await.unwrap();
+    assert_eq!(found.iter().map(|entry| entry.digest).collect::<Vec<_>>(), [digest]);
+    assert!(repository.referrers(&subject.digest, Some("other")).await.unwrap().is_empty());
+
+    // A tag moves.
+    let new = ImageBuilder::new().platform(&amd64()).cmd(["new"]).build();
+    repository.push_blob(new.config.clone()).await.unwrap();
+    repository.push_manifest(&Target::Tag("v1".into()), new.manifest.clone(), &new.media_type).await.unwrap();
+    assert_eq!(resolved(&client, &from).await.unwrap().manifest_digest, new.digest());
+}
+
+#[tokio::test]
+async fn archives_are_read_only() {
+    let dir = tempfile::tempdir().unwrap();
+    let (oci, docker) = (dir.path().join("oci.tar"), dir.path().join("docker.tar"));
+    let image = ImageBuilder::new().build();
+    image.write_oci_archive(&oci, None);
+    image.write_docker_archive(&docker, "app:v1");
+    for from in [format!("oci-archive:{}", oci.display()), format!("docker-archive:{}", docker.display())] {
+        let repository = client(options()).open(&from.parse().unwrap()).await.unwrap();
+        let error = repository.push_blob(Bytes::from_static(b"x")).await.unwrap_err();
+        assert!(matches!(error, Error::ReadOnly(_)));
+        let pushed = repository.push_manifest(&Target::Only, image.manifest.clone(), &image.media_type).await;
+        assert!(matches!(pushed.unwrap_err(), Error::ReadOnly(_)));
+    }
+}

@@ -1,0 +1,140 @@
+//! Writes a layer whose index is being made: data first, the index when the whole blob is known to be right.
+//!
+//! Nothing of it is readable before [`LayerBuilder::finish`]; a builder that is dropped leaves nothing behind.
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufWriter, Write as _};
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use glowplug_base::Digest;
+use glowplug_layer::{Check, LayerIndex, WindowRef};
+
+use crate::{Layer, Store, StoreError, paths};
+
+/// A layer under construction.
+#[derive(Debug)]
+pub struct LayerBuilder {
+    dir: PathBuf,
+    blob: Digest,
+    number: u64,
+    data: File,
+    windows: BufWriter<File>,
+    windows_bytes: u64,
+    finished: bool,
+}
+
+/// Tells the builders of one layer apart: two images that share it may begin at the same time.
+static NUMBER: AtomicU64 = AtomicU64::new(0);
+
+fn unfinished(dir: &Path, name: &str, number: u64) -> PathBuf {
+    dir.join(format!("{name}.{number}{}", paths::UNFINISHED))
+}
+
+impl LayerBuilder {
+    pub(crate) fn new(dir: PathBuf, blob: Digest) -> Result<Self, StoreError> {
+        std::fs::create_dir_all(&dir).map_err(|e| StoreError::io("create", &dir, e))?;
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let open = |name: &str| {
+            let path = unfinished(&dir, name, number);
+            OpenOptions::new()
+                .read(true)
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .open(&path)
+                .map_err(|e| StoreError::io("create", &path, e))
+        };
+        let (data, windows) = (open(paths::DATA)?, open(paths::WINDOWS)?);
+        Ok(Self {
+            dir,
+            blob,
+            number,
+            data,
+            windows: BufWriter::new(windows),
+            windows_bytes: 0,
+            finished: false,
+        })
+    }
+
+    /// Writes bytes of the data file.
+    ///
+    /// # Errors
+    /// What the disk says, a full one included.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<(), StoreError> {
+        self.data
+            .write_all_at(bytes, offset)
+            .map_err(|e| StoreError::io("write", &self.unfinished(paths::DATA), e))
+    }
+
+    /// Adds a deflate window.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn add_window(&mut self, window: &[u8]) -> Result<WindowRef, StoreError> {
+        let path = self.unfinished(paths::WINDOWS);
+        // Level 1: windows are written at line rate and read rarely.
+        let packed = zstd::bulk::compress(window, 1).map_err(|e| StoreError::io("compress", &path, e))?;
+        self.windows.write_all(&packed).map_err(|e| StoreError::io("write", &path, e))?;
+        let offset = self.windows_bytes;
+        self.windows_bytes += packed.len() as u64;
+        Ok(WindowRef { offset, len: packed.len() as u32 })
+    }
+
+    /// Publishes the layer: from here on it is in the store, with every span present whose check is of the data.
+    ///
+    /// Whoever calls this has checked the whole blob against its digest. For an index that came without data, no span
+    /// is present yet. When somebody has the layer open meanwhile, theirs stays and is returned, and this one goes.
+    ///
+    /// # Errors
+    /// What the disk says; nothing is published then.
+    pub fn finish(
+        mut self,
+        store: &Store,
+        index: &LayerIndex,
+        with_data: bool,
+    ) -> Result<Arc<Layer>, StoreError> {
+        let encoded =
+            glowplug_layer::encode(index).map_err(|source| StoreError::Index { layer: self.blob, source })?;
+        self.windows.flush().map_err(|e| StoreError::io("write", &self.unfinished(paths::WINDOWS), e))?;
+        let path = self.unfinished(paths::INDEX);
+        std::fs::write(&path, encoded).map_err(|e| StoreError::io("write", &path, e))?;
+        let Some(hold) = store.alone(&self.blob) else { return store.opened(&self.blob) };
+        // The index of an earlier layer goes first and the new one comes last: nothing in between is a layer.
+        for name in [paths::INDEX, paths::PRESENCE, paths::SUSPECT] {
+            let _ = std::fs::remove_file(self.dir.join(name));
+        }
+        for name in [paths::DATA, paths::WINDOWS, paths::INDEX] {
+            let (from, to) = (self.unfinished(name), self.dir.join(name));
+            std::fs::rename(&from, &to).map_err(|e| StoreError::io("rename", &from, e))?;
+        }
+        self.finished = true;
+        let layer = store.open_held(&self.blob, hold)?;
+        if with_data {
+            for (number, span) in index.spans.iter().enumerate() {
+                if let Check::Data(digest) = span.check {
+                    layer.mark(number, digest);
+                }
+            }
+        }
+        Ok(layer)
+    }
+
+    fn unfinished(&self, name: &str) -> PathBuf {
+        unfinished(&self.dir, name, self.number)
+    }
+}
+
+impl Drop for LayerBuilder {
+    fn drop(&mut self) {
+        if !self.finished {
+            for name in [paths::DATA, paths::WINDOWS, paths::INDEX] {
+                let _ = std::fs::remove_file(self.unfinished(name));
+            }
+            // Only succeeds when no earlier layer lives there.
+            let _ = std::fs::remove_dir(&self.dir);
+        }
+    }
+}

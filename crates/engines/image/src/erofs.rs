@@ -1,0 +1,68 @@
+//! The tree as a metadata-only EROFS image whose devices are the layers' data files.
+
+use glowplug_erofs::{Content, DataExtent, Device, DeviceNumber, Inode, WriteError};
+use glowplug_layer::Kind;
+
+use crate::Image;
+use crate::tree::Node;
+
+/// The file-type bits of `st_mode`.
+const fn type_bits(kind: Kind) -> u32 {
+    match kind {
+        Kind::File | Kind::Hardlink => 0o100_000,
+        Kind::Directory => 0o040_000,
+        Kind::Symlink => 0o120_000,
+        Kind::Char => 0o020_000,
+        Kind::Block => 0o060_000,
+        Kind::Fifo => 0o010_000,
+    }
+}
+
+impl Image {
+    /// The image's metadata as EROFS; device number `n` is the data file of layer `n`.
+    ///
+    /// # Errors
+    /// The tree does not fit the format: a sparse file with unaligned extents, or a name that is too long.
+    pub fn erofs(&self) -> Result<Vec<u8>, WriteError> {
+        let devices: Vec<_> =
+            self.layers().map(|layer| Device { bytes: layer.index().data_size, tag: Vec::new() }).collect();
+        let inodes: Vec<_> = self.tree().nodes().iter().map(|node| self.inode(node)).collect();
+        let mut bytes = Vec::new();
+        glowplug_erofs::write(&inodes, &devices, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    fn inode(&self, node: &Node) -> Inode {
+        let entry = self.entry(node);
+        let layer = node.origin.map_or(0, |(layer, _)| layer as u16);
+        let content = match node.kind {
+            Kind::Directory => Content::Directory(
+                node.children.iter().map(|(name, id)| (name.to_vec(), *id as usize)).collect(),
+            ),
+            Kind::Symlink => Content::Symlink(entry.map(|entry| entry.link.clone()).unwrap_or_default()),
+            Kind::File => {
+                let extents = entry.map(|entry| &entry.extents[..]).unwrap_or_default().iter();
+                let placed = extents.map(|extent| DataExtent {
+                    file_offset: extent.file,
+                    device: layer,
+                    device_offset: extent.data,
+                    len: extent.len,
+                });
+                Content::Data(placed.collect())
+            }
+            _ => Content::None,
+        };
+        Inode {
+            mode: type_bits(node.kind) | node.mode,
+            uid: node.uid,
+            gid: node.gid,
+            mtime_s: node.mtime.0,
+            mtime_ns: node.mtime.1,
+            nlink: node.links,
+            rdev: DeviceNumber { major: node.device.0, minor: node.device.1 },
+            size: node.size,
+            xattrs: entry.map(|entry| entry.xattrs.clone()).unwrap_or_default(),
+            content,
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What keeps an image from being opened or read.
+
+use glowplug_base::{Digest, Hint, Hinted};
+use glowplug_source::SourceError;
+use glowplug_store::{FlightError, StoreError};
+
+use crate::TreeError;
+
+/// Why an image cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum ImageError {
+    /// Bytes could not be had.
+    #[error("layer {layer}")]
+    Source {
+        /// The layer's blob.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: SourceError,
+    },
+    /// The store cannot keep it.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A layer is not what it should be.
+    #[error("layer {layer}: {reason}")]
+    Layer {
+        /// The layer's blob.
+        layer: Digest,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The layers do not form a tree.
+    #[error(transparent)]
+    Tree(#[from] TreeError),
+}
+
+impl ImageError {
+    pub(crate) fn layer(layer: Digest, reason: impl std::fmt::Display) -> Self {
+        Self::Layer { layer, reason: reason.to_string() }
+    }
+}
+
+impl Hinted for ImageError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Source { source, .. } => source.hint(),
+            Self::Store(source) => source.hint(),
+            Self::Layer { .. } => {
+                Some(Hint::new("the image is damaged or hostile; push it again from a good copy"))
+            }
+            Self::Tree(_) => {
+                Some(Hint::new("no container runtime can unpack these layers; build the image again"))
+            }
+        }
+    }
+}
+
+/// Why a read of an image fails, with the `errno` that the reader gets.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{message}")]
+pub struct ReadError {
+    /// What went wrong, causes included.
+    pub message: String,
+    /// For readers behind the kernel.
+    pub errno: i32,
+}
+
+impl From<FlightError> for ReadError {
+    fn from(error: FlightError) -> Self {
+        Self { message: error.message, errno: error.errno }
+    }
+}
+
+impl From<StoreError> for ReadError {
+    fn from(error: StoreError) -> Self {
+        Self { message: chain(&error), errno: error.errno() }
+    }
+}
+
+/// An error and its causes, in one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,184 @@
+//! Brings spans: what a reader waits for first, then what the start profile expects, then everything else.
+//!
+//! A *run* is a row of neighbouring spans fetched by one ranged request; each span is decoded, checked and committed as
+//! soon as its last byte is here, so the first reader does not wait for the last span. Runs for readers start at once.
+//! All other runs pause between pieces while a reader waits, so the link is the reader's.
+
+mod plan;
+mod run;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use glowplug_layer::Recipe;
+use glowplug_source::RangeSource;
+use glowplug_store::{Claim, FlightError, Layer, Ticket};
+use glowplug_timeline::{Cause, Mark, Timeline};
+use tokio::sync::{Semaphore, watch};
+
+use plan::Plan;
+
+/// Streams that prefetch at the same time: enough to hide one round trip behind another's bytes, few enough that a
+/// reader's request meets short queues.
+const PREFETCH_STREAMS: usize = 3;
+/// Most neighbours that a reader's request brings along when reads are sequential, in spans.
+const MAX_READAHEAD_SPANS: usize = 8;
+
+/// One layer and where its missing bytes come from.
+#[derive(Debug, Clone)]
+pub(crate) struct Supply {
+    pub(crate) layer: Arc<Layer>,
+    pub(crate) source: Arc<dyn RangeSource>,
+    pub(crate) compression: glowplug_oci::Compression,
+}
+
+/// The fetcher of one opened image.
+#[derive(Debug)]
+pub(crate) struct Fetcher {
+    supplies: Vec<Supply>,
+    timeline: Timeline,
+    /// Runs that a reader waits for.
+    urgent: watch::Sender<usize>,
+    /// Decoding takes a core; more at once than cores would only delay each other.
+    decoders: Semaphore,
+    /// For each layer, where the last reader's run ended and how long it was, in spans.
+    trails: Vec<AtomicU64>,
+    moved: AtomicU64,
+}
+
+impl Fetcher {
+    pub(crate) fn new(supplies: Vec<Supply>, timeline: Timeline) -> Self {
+        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+        Self {
+            trails: supplies.iter().map(|_| AtomicU64::new(u64::MAX)).collect(),
+            supplies,
+            timeline,
+            urgent: watch::Sender::new(0),
+            decoders: Semaphore::new(cores),
+            moved: AtomicU64::new(0),
+        }
+    }
+
+    pub(crate) fn supplies(&self) -> &[Supply] {
+        &self.supplies
+    }
+
+    /// Bytes that have come over the network so far; deadlines extend while it grows.
+    pub(crate) fn moved_bytes(&self) -> u64 {
+        self.moved.load(Ordering::Relaxed)
+    }
+
+    /// Returns when the spans of a layer are present.
+    pub(crate) async fn ensure(
+        self: &Arc<Self>,
+        layer: usize,
+        spans: std::ops::Range<usize>,
+    ) -> Result<(), FlightError> {
+        let here = &self.supplies[layer].layer;
+        let mut mine = Vec::new();
+        let mut waiters = Vec::new();
+        for span in spans.clone() {
+            match here.claim(span) {
+                Claim::Present => {}
+                Claim::Mine(ticket) => {
+                    waiters.push(ticket.waiter());
+                    mine.push(ticket);
+                }
+                Claim::Theirs(waiter) => waiters.push(waiter),
+            }
+        }
+        if !mine.is_empty() {
+            self.read_ahead(layer, &mut mine, spans.end);
+            self.spawn_urgent(layer, mine);
+        }
+        // While anybody waits, prefetching elsewhere makes room, even when the span is already on its way.
+        let _urgent = Urgent::new(&self.urgent);
+        for waiter in waiters {
+            waiter.wait().await?;
+        }
+        Ok(())
+    }
+
+    /// Claims further spans when the reader goes on where it stopped, twice as many each time.
+    fn read_ahead(&self, layer: usize, mine: &mut Vec<Ticket>, end: usize) {
+        let trail = self.trails[layer].load(Ordering::Relaxed);
+        let (stopped, length) = ((trail >> 8) as usize, (trail & 0xff) as usize);
+        let first = mine.first().map_or(0, Ticket::span);
+        let length = if first == stopped { (length * 2).clamp(1, MAX_READAHEAD_SPANS) } else { 0 };
+        let here = &self.supplies[layer].layer;
+        let mut next = end;
+        while next < (end + length).min(here.index().spans.len()) {
+            let Claim::Mine(ticket) = here.claim(next) else { break };
+            mine.push(ticket);
+            next += 1;
+        }
+        self.trails[layer].store((next as u64) << 8 | length.max(1) as u64, Ordering::Relaxed);
+    }
+
+    fn spawn_urgent(self: &Arc<Self>, layer: usize, tickets: Vec<Ticket>) {
+        for run in plan::rows(tickets) {
+            let this = self.clone();
+            tokio::spawn(async move { this.bring(layer, run, Cause::Fault).await });
+        }
+    }
+
+    async fn bring(self: &Arc<Self>, layer: usize, run: Vec<Ticket>, cause: Cause) {
+        let spans = &self.supplies[layer].layer.index().spans;
+        if run.iter().any(|ticket| spans[ticket.span()].recipe == Recipe::Whole) {
+            run::restream(self, layer, run, cause).await;
+        } else {
+            run::fetch(self, layer, run, cause).await;
+        }
+    }
+
+    /// Brings the profile's spans in its order, then all others. Ends when everything is here or the image is closed.
+    pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>) {
+        let plan =
+            Arc::new(Plan::new(self.supplies.iter().map(|supply| supply.layer.clone()).collect(), order));
+        let streams: Vec<_> = (0..PREFETCH_STREAMS)
+            .map(|_| {
+                let (this, plan) = (Arc::downgrade(self), plan.clone());
+                tokio::spawn(async move {
+                    while let Some(this) = this.upgrade() {
+                        let Some((layer, run, cause)) = plan.next() else { break };
+                        this.until_nobody_waits().await;
+                        this.bring(layer, run, cause).await;
+                    }
+                })
+            })
+            .collect();
+        let (this, timeline) = (Arc::downgrade(self), self.timeline.clone());
+        tokio::spawn(async move {
+            for stream in streams {
+                let _ = stream.await;
+            }
+            if let Some(this) = this.upgrade()
+                && this.supplies.iter().all(|supply| supply.layer.is_complete())
+            {
+                timeline.mark(Mark::COMPLETE);
+            }
+        });
+    }
+
+    /// Returns when no reader waits for a run.
+    async fn until_nobody_waits(&self) {
+        // The sender lives in self, so this can only end well.
+        let _ = self.urgent.subscribe().wait_for(|waiting| *waiting == 0).await;
+    }
+}
+
+/// Counts a waiting reader for as long as it lives.
+struct Urgent<'a>(&'a watch::Sender<usize>);
+
+impl<'a> Urgent<'a> {
+    fn new(urgent: &'a watch::Sender<usize>) -> Self {
+        urgent.send_modify(|waiting| *waiting += 1);
+        Self(urgent)
+    }
+}
+
+impl Drop for Urgent<'_> {
+    fn drop(&mut self) {
+        self.0.send_modify(|waiting| *waiting -= 1);
+    }
+}

@@ -1,0 +1,183 @@
+//! One request for a row of neighbouring spans, and the restreaming of a layer that has no way in.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use bytes::{Bytes, BytesMut};
+use futures::StreamExt as _;
+use glowplug_base::ByteRange;
+use glowplug_source::{SourceError, read_all};
+use glowplug_store::{FlightError, Layer, Ticket};
+use glowplug_timeline::Cause;
+
+use super::Fetcher;
+use crate::decode::decode;
+use crate::error::chain;
+use crate::ingest::{Decoder, Piece};
+
+/// Fetches a row of spans and commits each as it comes. Whatever goes wrong is told to those who wait.
+pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>, cause: Cause) {
+    let supply = &fetcher.supplies[layer];
+    let spans = &supply.layer.index().spans;
+    let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
+    let range = ByteRange::new(spans[first.span()].blob.start, spans[last.span()].blob.end);
+    let mut waiting: VecDeque<Ticket> = run.into();
+    let mut stream = match supply.source.open(range, cause).await {
+        Ok(stream) => stream,
+        Err(error) => return give_up(waiting, &error),
+    };
+    // `held` are the bytes from `held_at` on that a span still needs.
+    let (mut held, mut held_at) = (BytesMut::new(), range.start);
+    while let Some(wanted) = waiting.front().map(|ticket| spans[ticket.span()].blob) {
+        let have = held_at + held.len() as u64;
+        if have >= wanted.end {
+            let Some(ticket) = waiting.pop_front() else { break };
+            let from = (wanted.start - held_at) as usize;
+            // Neighbours may share a byte, so bytes go only when the next span's begin is known.
+            let bytes = Bytes::copy_from_slice(&held[from..(wanted.end - held_at) as usize]);
+            if let Some(next) = waiting.front() {
+                let next_start = spans[next.span()].blob.start;
+                let _ = held.split_to((next_start - held_at) as usize);
+                held_at = next_start;
+            }
+            finish(fetcher, layer, ticket, bytes, cause).await;
+            continue;
+        }
+        if cause != Cause::Fault {
+            fetcher.until_nobody_waits().await;
+        }
+        match stream.next().await {
+            Some(Ok(piece)) => {
+                fetcher.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                held.extend_from_slice(&piece);
+            }
+            Some(Err(error)) => return give_up(waiting, &error),
+            None => {
+                return give_up(
+                    waiting,
+                    &SourceError::short(supply.source.name(), range, have - range.start),
+                );
+            }
+        }
+    }
+}
+
+/// Decodes and commits one span off the runtime's threads. For a reader it does not wait its turn.
+async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Bytes, cause: Cause) {
+    let this = fetcher.clone();
+    let work = async move {
+        let _turn = match cause {
+            Cause::Fault => None,
+            _ => this.decoders.acquire().await.ok(),
+        };
+        let supply = this.supplies[layer].clone();
+        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes).await;
+        let (Err(reason), Some(ticket)) = (attempt, ticket) else { return };
+        // Wrong bytes are asked for once more: a proxy or a cable may have garbled them. The store never sees them.
+        tracing::warn!(layer = %supply.source.name(), span = ticket.span(), %reason, "wrong bytes, fetching them again");
+        let range = supply.layer.index().spans[ticket.span()].blob;
+        match read_all(&*supply.source, range, cause).await {
+            Ok(bytes) => {
+                let (again, ticket) = land(supply.layer.clone(), ticket, bytes.into()).await;
+                if let (Err(reason), Some(ticket)) = (again, ticket) {
+                    let message = format!("{}: span {}: {reason}", supply.source.name(), ticket.span());
+                    ticket.fail(FlightError::io(message));
+                }
+            }
+            Err(error) => ticket.fail(FlightError::io(chain(&error))),
+        }
+    };
+    if cause == Cause::Fault {
+        tokio::spawn(work);
+    } else {
+        // Prefetching goes no faster than decoding: the link's bytes wait in the kernel, not in our memory.
+        work.await;
+    }
+}
+
+/// Decodes and commits; gives the ticket back when the bytes were wrong.
+async fn land(layer: Arc<Layer>, ticket: Ticket, bytes: Bytes) -> (Result<(), String>, Option<Ticket>) {
+    let done = tokio::task::spawn_blocking(move || match decode(&layer, ticket.span(), &bytes) {
+        Ok(stream) => match ticket.commit(&stream) {
+            Ok(()) => (Ok(()), None),
+            Err((ticket, error)) => (Err(chain(&error)), ticket),
+        },
+        Err(reason) => (Err(reason), Some(ticket)),
+    });
+    done.await.unwrap_or_else(|panic| (Err(panic.to_string()), None))
+}
+
+/// Streams a whole layer again and commits the spans that are missing.
+pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>, cause: Cause) {
+    let supply = fetcher.supplies[layer].clone();
+    let mut mine: VecDeque<Ticket> = run.into();
+    let size = supply.source.size();
+    let mut stream = match supply.source.open(ByteRange::new(0, size), cause).await {
+        Ok(stream) => stream,
+        Err(error) => return give_up(mine, &error),
+    };
+    let (pieces, incoming) = std::sync::mpsc::sync_channel::<Bytes>(16);
+    let here = supply.layer.clone();
+    let compression = supply.compression;
+    let decoding = tokio::task::spawn_blocking(move || {
+        let spans = &here.index().spans;
+        let (mut span, mut held) = (0, Vec::new());
+        let mut take = |piece: Piece| {
+            let Piece::Bytes(bytes) = piece else { return true };
+            let mut rest = &bytes[..];
+            while !rest.is_empty() && span < spans.len() {
+                let room = spans[span].stream.len() as usize - held.len();
+                let wanted = mine.front().is_some_and(|ticket| ticket.span() == span);
+                let (now, later) = rest.split_at(room.min(rest.len()));
+                held.extend_from_slice(now);
+                rest = later;
+                if held.len() as u64 == spans[span].stream.len() {
+                    if let (true, Some(ticket)) = (wanted, mine.pop_front()) {
+                        if let Err((Some(ticket), error)) = ticket.commit(&held) {
+                            ticket.fail(FlightError { message: chain(&error), errno: error.errno() });
+                        }
+                    }
+                    held.clear();
+                    span += 1;
+                }
+            }
+            !mine.is_empty()
+        };
+        let decoded = Decoder::new(compression, false)
+            .and_then(|mut decoder| incoming.iter().try_for_each(|piece| decoder.push(&piece, &mut take)));
+        decoded.err().map(|reason| (reason, std::mem::take(&mut mine)))
+    });
+    let mut trouble = None;
+    while let Some(piece) = stream.next().await {
+        match piece {
+            Ok(piece) => {
+                fetcher.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                let pieces = pieces.clone();
+                let sent = tokio::task::spawn_blocking(move || pieces.send(piece)).await;
+                if !matches!(sent, Ok(Ok(()))) {
+                    break;
+                }
+            }
+            Err(error) => {
+                trouble = Some(error);
+                break;
+            }
+        }
+    }
+    drop(pieces);
+    // Tickets still open when the decoder ends are failed by being dropped.
+    if let Ok(Some((reason, left))) = decoding.await {
+        let message = trouble.map_or(reason, |error| chain(&error));
+        for ticket in left {
+            ticket.fail(FlightError::io(message.clone()));
+        }
+    }
+}
+
+fn give_up(waiting: impl IntoIterator<Item = Ticket>, error: &SourceError) {
+    let failure = FlightError::io(chain(error));
+    for ticket in waiting {
+        ticket.fail(failure.clone());
+    }
+}

@@ -1,0 +1,126 @@
+//! Builds the index of a layer while it streams by, at line rate and without a temporary copy.
+//!
+//! ```text
+//! network (async) --pieces--> decode thread --decoded chunks, cuts--> write thread
+//!                             SHA-256 of the blob                     walk the tar, place files,
+//!                             inflate with checkpoints                SHA-256 of each span, write
+//! ```
+//!
+//! Nothing is readable until the whole blob has matched its digest. Queues between the stages are short, so memory is
+//! bounded whatever the blob decodes to.
+
+mod decoder;
+mod writer;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use glowplug_base::{ByteRange, Digest, Hasher};
+use glowplug_oci::Compression;
+use glowplug_source::{Kind, RangeSource, SourceError};
+use glowplug_store::{Layer, Store};
+use glowplug_timeline::Cause;
+
+pub(crate) use decoder::{Decoder, Piece};
+use writer::Writer;
+
+use crate::ImageError;
+
+/// Network pieces that may wait for the decoder: 64 of at most some 64 KiB.
+const PIECES_AHEAD: usize = 64;
+/// Decoded chunks that may wait for the writer, each of [`decoder::CHUNK_BYTES`].
+const CHUNKS_AHEAD: usize = 8;
+
+/// Streams a layer into the store.
+///
+/// # Errors
+/// The source fails, the blob is not what its digest says, it is not a tar in that compression, or the disk is full.
+pub async fn ingest(
+    store: Arc<Store>,
+    source: Arc<dyn RangeSource>,
+    blob: Digest,
+    compression: Compression,
+) -> Result<Arc<Layer>, ImageError> {
+    let trouble = |source| ImageError::Source { layer: blob, source };
+    let size = source.size();
+    let (pieces, incoming) = sync_channel::<Bytes>(PIECES_AHEAD);
+    let (chunks, decoded) = sync_channel::<Piece>(CHUNKS_AHEAD);
+    let writer = Writer::new(store.build(blob)?, blob, size);
+    let decoding = tokio::task::spawn_blocking(move || decode(blob, compression, size, &incoming, &chunks));
+    let writing = tokio::task::spawn_blocking(move || writer.run(&decoded));
+    // A stage that failed has dropped its end of the queue: stop feeding and let it say why.
+    let fed = feed(&*source, size, pieces).await;
+    let decoded = decoding.await.map_err(|e| ImageError::layer(blob, e))?;
+    let written = writing.await.map_err(|e| ImageError::layer(blob, e))?;
+    fed.map_err(trouble)?;
+    let written = match (written, decoded) {
+        (Ok(written), Ok(())) => written,
+        // The writer fails first when the disk is full, and the decoder only notices that nobody listens.
+        (Err(error), _) | (_, Err(error)) => return Err(error),
+    };
+    tokio::task::spawn_blocking(move || written.publish(&store))
+        .await
+        .map_err(|e| ImageError::layer(blob, e))?
+}
+
+async fn feed(source: &dyn RangeSource, size: u64, pieces: SyncSender<Bytes>) -> Result<(), SourceError> {
+    let mut stream = source.open(ByteRange::new(0, size), Cause::Metadata).await?;
+    let mut got = 0;
+    while let Some(piece) = stream.next().await {
+        let mut piece = piece?;
+        got += piece.len() as u64;
+        // The queue is full when decoding is slower than the link. Waiting must not block the runtime's thread.
+        while let Err(refused) = pieces.try_send(piece) {
+            match refused {
+                std::sync::mpsc::TrySendError::Full(back) => piece = back,
+                std::sync::mpsc::TrySendError::Disconnected(_) => return Ok(()),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    }
+    if got == size { Ok(()) } else { Err(SourceError::short(source.name(), ByteRange::new(0, size), got)) }
+}
+
+/// The decode stage: hashes the blob, decodes it, and passes chunks on.
+fn decode(
+    blob: Digest,
+    compression: Compression,
+    size: u64,
+    incoming: &Receiver<Bytes>,
+    chunks: &SyncSender<Piece>,
+) -> Result<(), ImageError> {
+    let mut hasher = Hasher::new();
+    let mut decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
+    let mut got = 0;
+    for piece in incoming {
+        hasher.update(&piece);
+        got += piece.len() as u64;
+        let mut gone = false;
+        decoder
+            .push(&piece, &mut |piece| {
+                gone |= chunks.send(piece).is_err();
+                !gone
+            })
+            .map_err(|reason| ImageError::layer(blob, reason))?;
+        if gone {
+            return Ok(());
+        }
+    }
+    // Fewer bytes than promised: the feeder knows why.
+    if got < size {
+        return Err(ImageError::layer(blob, "the download ended early"));
+    }
+    decoder
+        .finish(&mut |piece| chunks.send(piece).is_ok())
+        .map_err(|reason| ImageError::layer(blob, reason))?;
+    if hasher.finish() != blob {
+        return Err(ImageError::Source {
+            layer: blob,
+            source: SourceError::new(blob.to_string(), Kind::Corrupt),
+        });
+    }
+    let _ = chunks.send(Piece::End);
+    Ok(())
+}

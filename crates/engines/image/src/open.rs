@@ -1,0 +1,161 @@
+//! Opening an image: an index for every layer, then one tree.
+
+use std::sync::Arc;
+
+use futures::{StreamExt as _, TryStreamExt as _};
+use glowplug_base::Digest;
+use glowplug_oci::Compression;
+use glowplug_source::{RangeSource, Traced};
+use glowplug_store::{Layer, Store};
+use glowplug_timeline::{Phase, Timeline};
+
+use crate::error::chain;
+use crate::fetch::Supply;
+use crate::{Image, ImageError, ingest, soci};
+
+/// Layers that stream by at the same time when nothing is known about an image: the link is shared by all of them and
+/// each takes up to two cores, so more would only cost memory.
+const LAYERS_AT_ONCE: usize = 3;
+/// zTOCs on their way at the same time: they are small, so it is the round trips that count.
+const ZTOCS_AT_ONCE: usize = 8;
+
+/// One layer of the image to open.
+#[derive(Debug, Clone)]
+pub struct LayerSpec {
+    /// Its blob.
+    pub blob: Digest,
+    /// How the blob is compressed.
+    pub compression: Compression,
+    /// Where the blob's bytes come from.
+    pub source: Arc<dyn RangeSource>,
+    /// Where to look for an index that was published beside the image; asked when the store has none.
+    pub soci: Option<Arc<soci::Lookup>>,
+}
+
+/// An image, and how its layers' indexes were come by.
+#[derive(Debug)]
+pub struct Opened {
+    /// The image.
+    pub image: Image,
+    /// Layers whose index was in the store.
+    pub known: usize,
+    /// Layers whose index was published beside the image.
+    pub adopted: usize,
+    /// Layers that had to stream by.
+    pub streamed: usize,
+}
+
+/// Opens the image made of `layers`, bottom first. Layers without an index, in the store or beside the image, stream by
+/// first, largest first.
+///
+/// # Errors
+/// The first layer that cannot be had, or layers that do not form a tree.
+pub async fn open(
+    store: &Arc<Store>,
+    layers: &[LayerSpec],
+    timeline: &Timeline,
+) -> Result<Opened, ImageError> {
+    let mut found: Vec<Option<Arc<Layer>>> = layers.iter().map(|layer| store.layer(&layer.blob)).collect();
+    let mut missing: Vec<usize> = (0..layers.len()).filter(|at| found[*at].is_none()).collect();
+    let known = layers.len() - missing.len();
+    // One layer may be there twice; it streams by once.
+    missing.sort_by_key(|at| (std::cmp::Reverse(layers[*at].source.size()), layers[*at].blob));
+    missing.dedup_by_key(|at| layers[*at].blob);
+
+    let (mut adopted, mut to_stream) = (Vec::new(), Vec::new());
+    for (at, layer) in adopt(store, layers, missing, timeline).await {
+        if layer.is_some() {
+            adopted.push(at)
+        } else {
+            to_stream.push(at)
+        }
+        found[at] = layer;
+    }
+    stream(store, layers, &to_stream, &mut found, timeline).await?;
+    let image = match assemble(store, layers, &found, timeline) {
+        // What streams by is right whatever a zTOC said.
+        Err(ImageError::Tree(error)) if !adopted.is_empty() => {
+            tracing::warn!(%error, "the SOCI index is wrong about the layers, they stream by");
+            adopted.iter().for_each(|at| found[*at] = None);
+            stream(store, layers, &adopted, &mut found, timeline).await?;
+            to_stream.append(&mut adopted);
+            assemble(store, layers, &found, timeline)?
+        }
+        other => other?,
+    };
+    Ok(Opened { image, known, adopted: adopted.len(), streamed: to_stream.len() })
+}
+
+/// Takes in the indexes beside the image, and says for each layer in `missing` what came of it.
+async fn adopt(
+    store: &Arc<Store>,
+    layers: &[LayerSpec],
+    missing: Vec<usize>,
+    timeline: &Timeline,
+) -> Vec<(usize, Option<Arc<Layer>>)> {
+    let adopting = futures::stream::iter(missing.into_iter().map(|at| {
+        let (store, spec, timeline) = (store.clone(), layers[at].clone(), timeline.clone());
+        async move {
+            let Some(lookup) = spec.soci else { return (at, None) };
+            let _span = timeline.span(Phase::Pull, format!("look for a SOCI index of layer {at}"));
+            let size = spec.source.size();
+            let Some(ztoc) = lookup.ztoc(&spec.blob, size).await else { return (at, None) };
+            let work = tokio::task::spawn_blocking(move || {
+                let imported = soci::from_ztoc(&ztoc, spec.blob, size, spec.compression)?;
+                soci::adopt(&store, imported)
+            });
+            let reason = match work.await {
+                Ok(Ok(layer)) => return (at, Some(layer)),
+                Ok(Err(error)) => chain(&error),
+                Err(panic) => panic.to_string(),
+            };
+            tracing::warn!(layer = %spec.blob, %reason, "the SOCI index cannot be used, the layer streams by");
+            (at, None)
+        }
+    }));
+    adopting.buffered(ZTOCS_AT_ONCE).collect().await
+}
+
+/// Streams the layers `which` by and puts them into `found`.
+async fn stream(
+    store: &Arc<Store>,
+    layers: &[LayerSpec],
+    which: &[usize],
+    found: &mut [Option<Arc<Layer>>],
+    timeline: &Timeline,
+) -> Result<(), ImageError> {
+    let streaming = futures::stream::iter(which.iter().copied().map(|at| {
+        let (store, layer, timeline) = (store.clone(), layers[at].clone(), timeline.clone());
+        async move {
+            let mut span = timeline.span(Phase::Pull, format!("stream and index layer {at}"));
+            span.detail(glowplug_base::size::human(layer.source.size()));
+            let source: Arc<dyn RangeSource> = Arc::new(Traced::new(layer.source, timeline));
+            ingest(store, source, layer.blob, layer.compression).await.map(|made| (at, made))
+        }
+    }));
+    let made: Vec<_> = streaming.buffer_unordered(LAYERS_AT_ONCE).try_collect().await?;
+    for (at, layer) in made {
+        found[at] = Some(layer);
+    }
+    Ok(())
+}
+
+/// Makes the image of layers that all have an index now.
+fn assemble(
+    store: &Arc<Store>,
+    layers: &[LayerSpec],
+    found: &[Option<Arc<Layer>>],
+    timeline: &Timeline,
+) -> Result<Image, ImageError> {
+    let mut supplies = Vec::with_capacity(layers.len());
+    for (spec, layer) in layers.iter().zip(found) {
+        let layer = layer
+            .clone()
+            .or_else(|| store.layer(&spec.blob))
+            .ok_or_else(|| ImageError::layer(spec.blob, "the index just made cannot be read back"))?;
+        let source: Arc<dyn RangeSource> = Arc::new(Traced::new(spec.source.clone(), timeline.clone()));
+        supplies.push(Supply { layer, source, compression: spec.compression });
+    }
+    let _merging = timeline.span(Phase::Pull, "merge layers");
+    Image::new(supplies, timeline.clone())
+}

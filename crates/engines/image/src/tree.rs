@@ -1,0 +1,115 @@
+//! All layers merged into one tree, as an unpacked overlay of them would show it.
+//!
+//! Whiteouts, opaque directories, hard links and symbolic links in parent paths are resolved while merging, so a lookup
+//! is one step. Node numbers are a pure function of the layers: the same image gives the same numbers in every process.
+
+mod merge;
+#[cfg(test)]
+mod tests;
+
+use glowplug_layer::{Entry, Kind};
+
+pub use merge::{Merger, TreeError};
+
+/// Number of a node; the root is 0.
+pub type NodeId = u32;
+
+/// One file, directory, link or device of the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Node {
+    /// Never [`Kind::Hardlink`]: those are further names of a node.
+    pub kind: Kind,
+    /// Low 12 bits of `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time: seconds since the Unix epoch, and nanoseconds.
+    pub mtime: (i64, u32),
+    /// Device number: major and minor.
+    pub device: (u32, u32),
+    /// Length in bytes; for a symbolic link that of its target.
+    pub size: u64,
+    /// Number of names.
+    pub links: u32,
+    /// Where the bytes and the rest are: number of the layer and of its entry; none for directories that no layer
+    /// names.
+    pub origin: Option<(u32, u32)>,
+    /// The directory that holds it (one of them for a hard-linked file).
+    pub parent: NodeId,
+    /// The entries of a directory, sorted by name.
+    pub children: Vec<(Box<[u8]>, NodeId)>,
+}
+
+/// The merged tree.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tree {
+    nodes: Vec<Node>,
+}
+
+impl Tree {
+    /// Number of the root.
+    pub const ROOT: NodeId = 0;
+
+    /// The node with a number, if there is one.
+    pub fn node(&self, id: NodeId) -> Option<&Node> {
+        self.nodes.get(id as usize)
+    }
+
+    /// The child of a directory with a name.
+    pub fn lookup(&self, parent: NodeId, name: &[u8]) -> Option<NodeId> {
+        let children = &self.node(parent)?.children;
+        let at = children.binary_search_by(|(child, _)| (**child).cmp(name)).ok()?;
+        Some(children[at].1)
+    }
+
+    /// The node at a path, symbolic links not followed.
+    pub fn find(&self, path: &str) -> Option<NodeId> {
+        let mut names = path.split('/').filter(|name| !name.is_empty());
+        names.try_fold(Self::ROOT, |node, name| self.lookup(node, name.as_bytes()))
+    }
+
+    /// All nodes, the root first.
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// A path of the node, for people.
+    pub fn path(&self, mut id: NodeId) -> String {
+        let mut names = Vec::new();
+        while id != Self::ROOT {
+            let Some(node) = self.node(id) else { break };
+            let name = self
+                .node(node.parent)
+                .and_then(|parent| parent.children.iter().find(|(_, child)| *child == id));
+            names.push(
+                name.map_or_else(|| "?".to_owned(), |(name, _)| String::from_utf8_lossy(name).into_owned()),
+            );
+            id = node.parent;
+        }
+        names.reverse();
+        format!("/{}", names.join("/"))
+    }
+}
+
+/// A node as an entry describes it, without names.
+fn node_of(entry: &Entry, origin: (u32, u32), parent: NodeId) -> Node {
+    Node {
+        kind: entry.kind,
+        mode: entry.mode & 0o7777,
+        uid: entry.uid,
+        gid: entry.gid,
+        mtime: (entry.mtime_s, entry.mtime_ns),
+        device: entry.device,
+        size: match entry.kind {
+            Kind::File => entry.size,
+            Kind::Symlink => entry.link.len() as u64,
+            _ => 0,
+        },
+        links: 1,
+        origin: Some(origin),
+        parent,
+        children: Vec::new(),
+    }
+}

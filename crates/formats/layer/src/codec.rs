@@ -1,0 +1,150 @@
+//! The index as bytes: header, then a zstd frame of postcard.
+//!
+//! ```text
+//! 0   8  magic "GPLAYIDX"
+//! 8   4  version, little-endian
+//! 12  4  CRC-32 of everything after it
+//! 16  8  length of the body
+//! 24  8  length of the body once decompressed
+//! 32  …  body
+//! ```
+
+use glowplug_base::ByteRange;
+
+use crate::{BLOCK_BYTES, LayerIndex, Recipe};
+
+const MAGIC: &[u8; 8] = b"GPLAYIDX";
+/// Version of the serialised form. A reader refuses any other; the index is then built again.
+pub const VERSION: u32 = 1;
+const HEADER_BYTES: usize = 32;
+const CHECKED_FROM: usize = 16;
+
+/// How large an index may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Length of the decompressed body in bytes.
+    pub body_bytes: u64,
+    /// Number of entries.
+    pub entries: usize,
+    /// Number of spans.
+    pub spans: usize,
+}
+
+impl Default for Limits {
+    /// Room for images of some four million files and a terabyte.
+    fn default() -> Self {
+        Self { body_bytes: 2 << 30, entries: 4_000_000, spans: 1_000_000 }
+    }
+}
+
+/// Why bytes are not a usable index.
+#[derive(Debug, thiserror::Error)]
+pub enum CodecError {
+    /// Not an index at all, or cut short.
+    #[error("not a layer index")]
+    Magic,
+    /// Written by another version of Glowplug.
+    #[error("layer index version {0}, this program reads version {VERSION}")]
+    Version(u32),
+    /// Damaged.
+    #[error("layer index is damaged: {0}")]
+    Damaged(&'static str),
+    /// Beyond the limits.
+    #[error("layer index is too large: {0}")]
+    TooLarge(&'static str),
+    /// The body does not decode.
+    #[error("layer index does not decode")]
+    Body(#[source] postcard::Error),
+    /// The body does not compress or decompress.
+    #[error("layer index does not decompress")]
+    Compression(#[source] std::io::Error),
+}
+
+/// Serialises an index.
+///
+/// # Errors
+/// [`CodecError::Body`] or [`CodecError::Compression`] when memory runs out.
+pub fn encode(index: &LayerIndex) -> Result<Vec<u8>, CodecError> {
+    let plain = postcard::to_stdvec(index).map_err(CodecError::Body)?;
+    let body = zstd::bulk::compress(&plain, 3).map_err(CodecError::Compression)?;
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
+    bytes.extend_from_slice(MAGIC);
+    bytes.extend_from_slice(&VERSION.to_le_bytes());
+    bytes.extend_from_slice(&[0; 4]);
+    bytes.extend_from_slice(&(body.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&(plain.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(&body);
+    let crc = crc32fast::hash(&bytes[CHECKED_FROM..]);
+    bytes[12..CHECKED_FROM].copy_from_slice(&crc.to_le_bytes());
+    Ok(bytes)
+}
+
+/// Reads a serialised index and checks that it is consistent.
+///
+/// # Errors
+/// Every way in which `bytes` can be something else than a sound index within `limits`.
+pub fn decode(bytes: &[u8], limits: &Limits) -> Result<LayerIndex, CodecError> {
+    let (header, body) = bytes.split_at_checked(HEADER_BYTES).ok_or(CodecError::Magic)?;
+    if &header[..8] != MAGIC {
+        return Err(CodecError::Magic);
+    }
+    let u32_at = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+    let u64_at = |at: usize| u64::from(u32_at(at)) | u64::from(u32_at(at + 4)) << 32;
+    if u32_at(8) != VERSION {
+        return Err(CodecError::Version(u32_at(8)));
+    }
+    if body.len() as u64 != u64_at(16) {
+        return Err(CodecError::Damaged("length"));
+    }
+    if crc32fast::hash(&bytes[CHECKED_FROM..]) != u32_at(12) {
+        return Err(CodecError::Damaged("checksum"));
+    }
+    if u64_at(24) > limits.body_bytes {
+        return Err(CodecError::TooLarge("body"));
+    }
+    let plain = zstd::bulk::decompress(body, u64_at(24) as usize).map_err(CodecError::Compression)?;
+    let index = postcard::from_bytes(&plain).map_err(CodecError::Body)?;
+    check(&index, limits)?;
+    Ok(index)
+}
+
+/// The invariants that readers rely on.
+fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
+    if index.entries.len() > limits.entries {
+        return Err(CodecError::TooLarge("entries"));
+    }
+    if index.spans.len() > limits.spans {
+        return Err(CodecError::TooLarge("spans"));
+    }
+    let (mut stream, mut data) = (0, 0);
+    for span in &index.spans {
+        let ordered = |range: &ByteRange| range.start <= range.end;
+        if !(ordered(&span.stream) && ordered(&span.blob) && ordered(&span.data)) {
+            return Err(CodecError::Damaged("span with negative length"));
+        }
+        if span.stream.start != stream || span.data.start != data {
+            return Err(CodecError::Damaged("spans do not join"));
+        }
+        if span.blob.end > index.blob_size || (span.recipe == Recipe::Stored && span.blob.len() != span.stream.len()) {
+            return Err(CodecError::Damaged("span outside the blob"));
+        }
+        (stream, data) = (span.stream.end, span.data.end);
+    }
+    if stream != index.stream_size || data != index.data_size || data % BLOCK_BYTES != 0 {
+        return Err(CodecError::Damaged("spans do not cover the layer"));
+    }
+    let (mut stream, mut data) = (0_u64, 0_u64);
+    for extent in index.extents() {
+        let ends = extent.stream.checked_add(extent.len).zip(extent.data.checked_add(extent.len));
+        let Some((stream_end, data_end)) = ends else { return Err(CodecError::Damaged("extent overflows")) };
+        let (in_order, inside) = (
+            extent.stream >= stream && extent.data >= data,
+            stream_end <= index.stream_size && data_end <= index.data_size,
+        );
+        if !in_order || !inside || extent.file.checked_add(extent.len).is_none() {
+            return Err(CodecError::Damaged("extent out of place"));
+        }
+        (stream, data) = (stream_end, data_end);
+    }
+    Ok(())
+}

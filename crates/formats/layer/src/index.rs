@@ -1,0 +1,169 @@
+//! The index as structs.
+
+use glowplug_base::{ByteRange, Digest};
+use serde::{Deserialize, Serialize};
+
+/// Everything needed to read one layer lazily.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LayerIndex {
+    /// Digest of the layer's blob as the manifest names it.
+    pub blob: Digest,
+    /// Length of the blob in bytes.
+    pub blob_size: u64,
+    /// Length of the stream (uncompressed archive) in bytes.
+    pub stream_size: u64,
+    /// Length of the data file in bytes; a multiple of [`crate::BLOCK_BYTES`].
+    pub data_size: u64,
+    /// Where the index came from.
+    pub origin: Origin,
+    /// The entries in archive order, whiteouts included.
+    pub entries: Vec<Entry>,
+    /// The spans in stream order; together they cover the stream.
+    pub spans: Vec<Span>,
+}
+
+/// Where an index came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Origin {
+    /// Built while the layer streamed by; the whole blob matched its digest.
+    Streamed,
+    /// Read from a SOCI zTOC that the image's publisher made.
+    Soci,
+}
+
+/// What an entry is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Kind {
+    /// A regular file.
+    File,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// Another name for a file.
+    Hardlink,
+    /// A character device.
+    Char,
+    /// A block device.
+    Block,
+    /// A named pipe.
+    Fifo,
+}
+
+/// One entry of the archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Entry {
+    /// Path relative to the root, without leading, trailing or double slashes and without `.` or `..`; the root is
+    /// empty. Whiteouts keep their `.wh.` names.
+    pub path: Vec<u8>,
+    /// What it is.
+    pub kind: Kind,
+    /// Target of a symbolic link as written, or the normalised path of a hard link's target.
+    pub link: Vec<u8>,
+    /// Permission bits with set-user-id, set-group-id and sticky: the low 12 bits of `st_mode`.
+    pub mode: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Group.
+    pub gid: u32,
+    /// Modification time, seconds since the Unix epoch.
+    pub mtime_s: i64,
+    /// Modification time, nanoseconds of the second.
+    pub mtime_ns: u32,
+    /// Device number of a device entry: major and minor.
+    pub device: (u32, u32),
+    /// Length of the file in bytes, holes included.
+    pub size: u64,
+    /// Extended attributes with their full names.
+    pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Where the file's bytes are, in file order; none for an empty file, several for a sparse one.
+    pub extents: Vec<Extent>,
+}
+
+/// A run of a file's bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Extent {
+    /// Offset in the file.
+    pub file: u64,
+    /// Offset in the stream.
+    pub stream: u64,
+    /// Offset in the data file.
+    pub data: u64,
+    /// Length in bytes.
+    pub len: u64,
+}
+
+/// A unit of fetching and decoding.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Span {
+    /// The piece of the stream.
+    pub stream: ByteRange,
+    /// The piece of the blob that decodes to it.
+    pub blob: ByteRange,
+    /// The piece of the data file that it fills.
+    pub data: ByteRange,
+    /// How to decode it.
+    pub recipe: Recipe,
+    /// How to know that it is right.
+    pub check: Check,
+}
+
+/// How a span's bytes become its piece of the stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Recipe {
+    /// They are the stream.
+    Stored,
+    /// Inflate from a gzip member's header.
+    GzipMember,
+    /// Inflate raw, after priming `bits` bits of the first byte and the window as dictionary.
+    Deflate {
+        /// How many of the first byte's high bits belong to this span; 0 when it begins on a byte.
+        bits: u8,
+        /// The 32 KiB of stream before the span.
+        window: WindowRef,
+    },
+    /// One or more whole zstd frames.
+    ZstdFrame,
+    /// There is no way into the blob here: the whole layer must stream by again.
+    Whole,
+}
+
+/// Where a span's window lies in the windows file, zstd-compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WindowRef {
+    /// Offset in the windows file.
+    pub offset: u64,
+    /// Compressed length in bytes.
+    pub len: u32,
+}
+
+/// How to know that a span is right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Check {
+    /// SHA-256 of the span's piece of the data file, gaps included.
+    Data(Digest),
+    /// SHA-256 of the span's piece of the blob, as SOCI has it.
+    Blob(Digest),
+}
+
+impl LayerIndex {
+    /// The spans that hold the bytes `data` of the data file, as a range of span numbers.
+    pub fn spans_for_data(&self, data: ByteRange) -> std::ops::Range<usize> {
+        if data.is_empty() {
+            return 0..0;
+        }
+        let first = self.spans.partition_point(|span| span.data.end <= data.start);
+        let last = self.spans.partition_point(|span| span.data.start < data.end);
+        first..last.max(first)
+    }
+
+    /// Whether every span can be had without streaming the whole layer.
+    pub fn is_lazy(&self) -> bool {
+        self.spans.iter().all(|span| span.recipe != Recipe::Whole)
+    }
+
+    /// All extents in stream order.
+    pub fn extents(&self) -> impl Iterator<Item = &Extent> {
+        self.entries.iter().flat_map(|entry| &entry.extents)
+    }
+}

@@ -1,0 +1,57 @@
+//! Where stream bytes go in the data file.
+
+use glowplug_base::ByteRange;
+
+use crate::{BLOCK_BYTES, Extent, LayerIndex};
+
+/// Gives each extent its place in the data file, in stream order.
+///
+/// A file's first byte lands on a block boundary; an extent in the middle of a sparse file keeps its offset within the
+/// block, so that whole blocks of the file are whole blocks of the data file.
+#[derive(Debug, Clone, Default)]
+pub struct Cursor {
+    end: u64,
+}
+
+impl Cursor {
+    /// Nothing placed yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// The place of the next extent, of `len` bytes, that holds the file's bytes from `file`.
+    /// `None` when offsets overflow.
+    pub fn place(&mut self, file: u64, len: u64) -> Option<u64> {
+        let start = self.aligned()?.checked_add(file % BLOCK_BYTES)?;
+        self.end = start.checked_add(len)?;
+        self.aligned().map(|_| start)
+    }
+
+    /// Where a span ends in the data file that ends in the stream between two extents.
+    pub fn aligned(&self) -> Option<u64> {
+        self.end.checked_next_multiple_of(BLOCK_BYTES)
+    }
+}
+
+/// The data-file image of one span: `stream` holds the decoded bytes of span number `span`, `extents` all extents of
+/// the index in stream order.
+///
+/// Returns as many bytes as the span's data range has; gaps are zero.
+pub fn place(index: &LayerIndex, extents: &[Extent], span: usize, stream: &[u8]) -> Vec<u8> {
+    let span = &index.spans[span];
+    let mut image = vec![0; usize::try_from(span.data.len()).unwrap_or(0)];
+    let first = extents.partition_point(|extent| extent.stream + extent.len <= span.stream.start);
+    for extent in extents[first..].iter().take_while(|extent| extent.stream < span.stream.end) {
+        let part = ByteRange::at(extent.stream, extent.len).intersect(&span.stream);
+        let from = (part.start - span.stream.start) as usize;
+        let to = (extent.data + (part.start - extent.stream)).wrapping_sub(span.data.start) as usize;
+        let len = part.len() as usize;
+        // A well-formed index always has room; a damaged one must not panic.
+        if let (Some(source), Some(target)) =
+            (stream.get(from..from + len), to.checked_add(len).and_then(|end| image.get_mut(to..end)))
+        {
+            target.copy_from_slice(source);
+        }
+    }
+    image
+}

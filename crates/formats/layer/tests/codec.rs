@@ -1,0 +1,121 @@
+//! The serialised index round-trips, and damage is noticed.
+
+use glowplug_base::{ByteRange, Digest};
+use glowplug_layer::{
+    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Extent, Kind, LayerIndex, Limits, Origin, Recipe, Span, decode,
+    encode, place,
+};
+use proptest::prelude::*;
+
+/// A layer of files with the given contents, cut into spans of `span` stream bytes.
+fn layer(files: &[Vec<u8>], span: usize) -> (LayerIndex, Vec<u8>, Vec<u8>) {
+    let (mut stream, mut data, mut entries, mut cursor) = (Vec::new(), Vec::new(), Vec::new(), Cursor::new());
+    for (number, file) in files.iter().enumerate() {
+        stream.extend_from_slice(&[0xee; 512]);
+        let mut extents = Vec::new();
+        if !file.is_empty() {
+            let at = cursor.place(0, file.len() as u64).unwrap();
+            extents.push(Extent { file: 0, stream: stream.len() as u64, data: at, len: file.len() as u64 });
+            data.resize(at as usize, 0);
+            data.extend_from_slice(file);
+        }
+        stream.extend_from_slice(file);
+        stream.resize(stream.len().next_multiple_of(512), 0xee);
+        entries.push(Entry {
+            path: format!("f{number}").into_bytes(),
+            kind: Kind::File,
+            link: vec![],
+            mode: 0o644,
+            uid: 0,
+            gid: 0,
+            mtime_s: -1,
+            mtime_ns: 5,
+            device: (0, 0),
+            size: file.len() as u64,
+            xattrs: vec![(b"user.x".to_vec(), vec![0, 1])],
+            extents,
+        });
+    }
+    data.resize(data.len().next_multiple_of(BLOCK_BYTES as usize), 0);
+    let extents: Vec<_> = entries.iter().flat_map(|e| e.extents.clone()).collect();
+    let position = |at: u64| {
+        let before = extents.iter().take_while(|e| e.stream < at).last();
+        before.map_or(0, |e| {
+            if at < e.stream + e.len { e.data + (at - e.stream) } else { (e.data + e.len).next_multiple_of(BLOCK_BYTES) }
+        })
+    };
+    let size = stream.len() as u64;
+    let spans = (0..size)
+        .step_by(span)
+        .map(|start| {
+            let stream = ByteRange::new(start, (start + span as u64).min(size));
+            let piece = ByteRange::new(position(stream.start), position(stream.end));
+            let digest = Digest::of(&data[piece.start as usize..piece.end as usize]);
+            Span { stream, blob: stream, data: piece, recipe: Recipe::Stored, check: Check::Data(digest) }
+        })
+        .collect();
+    let index = LayerIndex {
+        blob: Digest::of(&stream),
+        blob_size: size,
+        stream_size: size,
+        data_size: data.len() as u64,
+        origin: Origin::Streamed,
+        entries,
+        spans,
+    };
+    (index, stream, data)
+}
+
+proptest! {
+    #[test]
+    fn indexes_round_trip_and_spans_place_their_bytes(
+        files in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..9000), 0..12),
+        span in 1000_usize..9000,
+    ) {
+        let (index, stream, data) = layer(&files, span);
+        prop_assert_eq!(&decode(&encode(&index).unwrap(), &Limits::default()).unwrap(), &index);
+        let extents: Vec<_> = index.extents().copied().collect();
+        let mut built = Vec::new();
+        for (number, span) in index.spans.iter().enumerate() {
+            let piece = &stream[span.stream.start as usize..span.stream.end as usize];
+            built.extend(place(&index, &extents, number, piece));
+        }
+        prop_assert_eq!(built, data);
+        for (entry, file) in index.entries.iter().zip(&files) {
+            for extent in &entry.extents {
+                let range = ByteRange::at(extent.data, extent.len);
+                let spans = index.spans_for_data(range);
+                prop_assert!(index.spans[spans.start].data.start <= range.start);
+                prop_assert!(index.spans[spans.end - 1].data.end >= range.end);
+                prop_assert_eq!(file.len() as u64, extent.len);
+            }
+        }
+    }
+
+    #[test]
+    fn damage_is_noticed(at in any::<prop::sample::Index>(), bit in 0_u32..8) {
+        let mut bytes = encode(&layer(&[vec![7; 5000], vec![], vec![1]], 1500).0).unwrap();
+        let at = at.index(bytes.len());
+        bytes[at] ^= 1 << bit;
+        prop_assert!(decode(&bytes, &Limits::default()).is_err());
+    }
+
+    #[test]
+    fn garbage_never_panics(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+        prop_assert!(decode(&bytes, &Limits::default()).is_err());
+    }
+}
+
+#[test]
+fn another_version_is_named() {
+    let mut bytes = encode(&layer(&[], 1000).0).unwrap();
+    bytes[8] = 9;
+    assert!(matches!(decode(&bytes, &Limits::default()), Err(CodecError::Version(9))));
+}
+
+#[test]
+fn limits_hold() {
+    let bytes = encode(&layer(&[vec![1; 9000]], 1000).0).unwrap();
+    let limits = Limits { spans: 3, ..Limits::default() };
+    assert!(matches!(decode(&bytes, &limits), Err(CodecError::TooLarge("spans"))));
+}

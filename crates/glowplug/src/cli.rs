@@ -1,0 +1,266 @@
+//! The flags, as typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+/// The cold start of AI inference, made short: start a container before its image is here, and see where the time went.
+#[derive(Debug, Parser)]
+#[command(name = "glowplug", version, max_term_width = 100)]
+pub struct Cli {
+    #[command(flatten)]
+    pub global: Global,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Flags of every command.
+#[derive(Debug, Args)]
+pub struct Global {
+    /// Directory of the node's byte store.
+    #[arg(long, global = true, env = "GLOWPLUG_STORE", default_value = "/var/lib/glowplug", value_name = "DIR")]
+    pub store: PathBuf,
+    /// Bytes of layer data the store may keep, such as 50G.
+    #[arg(long, global = true, env = "GLOWPLUG_QUOTA", value_parser = bytes, value_name = "SIZE")]
+    pub quota: Option<u64>,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Print nothing but results and errors.
+    #[arg(long, short, global = true)]
+    pub quiet: bool,
+    /// Print what happens inside.
+    #[arg(long, short, global = true)]
+    pub verbose: bool,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start a container from an image whose bytes are not here yet.
+    Run(Box<RunArgs>),
+    /// Say how an image would start here: which layers are lazy and why, and how long it would take.
+    Explain(ExplainArgs),
+    /// Look after the node's byte store.
+    #[command(subcommand)]
+    Store(StoreCommand),
+    /// Draw the timeline of a start again.
+    #[command(subcommand)]
+    Trace(TraceCommand),
+    /// Check what this machine can do, and say what to do about what it cannot.
+    Doctor(DoctorArgs),
+    /// Print completions for a shell.
+    Completions {
+        /// The shell.
+        shell: clap_complete::Shell,
+    },
+    /// Write the manual pages into a directory.
+    Man {
+        /// The directory; made if it is not there.
+        dir: PathBuf,
+    },
+}
+
+/// How a registry is reached.
+#[derive(Debug, Clone, Args)]
+pub struct RegistryArgs {
+    /// Use HTTP without TLS. Loopback registries need no asking.
+    #[arg(long)]
+    pub plain_http: bool,
+    /// Do not check the certificate of this host; may be given several times.
+    #[arg(long, value_name = "HOST[:PORT]")]
+    pub insecure: Vec<String>,
+    /// Ask this mirror first; may be given several times.
+    #[arg(long, value_name = "REGISTRY=MIRROR")]
+    pub mirror: Vec<String>,
+    /// A PEM file with further certificate authorities; may be given several times.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Vec<PathBuf>,
+    /// Platform to choose from a multi-platform image, such as linux/arm64; this machine's by default.
+    #[arg(long)]
+    pub platform: Option<String>,
+}
+
+/// Flags of `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Publish a port: [address:][host-port:]container-port. May be given several times.
+    #[arg(long, short, value_name = "PORT")]
+    pub publish: Vec<String>,
+    /// When the start is over: http://[host]:port/path, tcp:PORT, v2:MODEL, log:REGEX or exec:CMD.
+    #[arg(long, value_name = "PROBE")]
+    pub ready: Option<String>,
+    /// How long readiness may take; the time counts only while no bytes move.
+    #[arg(long, value_name = "SECONDS", default_value_t = 120)]
+    pub ready_timeout: u64,
+    /// End when ready, instead of running on.
+    #[arg(long)]
+    pub until_ready: bool,
+    /// Write the timeline to a file, as JSON lines.
+    #[arg(long, value_name = "FILE")]
+    pub timeline: Option<PathBuf>,
+    /// Set or remove a variable: NAME=value or NAME. May be given several times.
+    #[arg(long, short, value_name = "VAR")]
+    pub env: Vec<String>,
+    /// Bind a path of this machine: host:container[:ro]. May be given several times.
+    #[arg(long, short, value_name = "BIND")]
+    pub volume: Vec<String>,
+    /// Replace the image's entrypoint.
+    #[arg(long, value_name = "PROGRAM")]
+    pub entrypoint: Option<String>,
+    /// User and group: user[:group] by name or number.
+    #[arg(long, short, value_name = "USER")]
+    pub user: Option<String>,
+    /// Working directory.
+    #[arg(long, short, value_name = "DIR")]
+    pub workdir: Option<String>,
+    /// Name of the container; made up by default.
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Host name of the container.
+    #[arg(long)]
+    pub hostname: Option<String>,
+    /// The container's network: host, or private with published ports and no way out.
+    #[arg(long, default_value = "host", value_parser = ["host", "private"])]
+    pub network: String,
+    /// Make the root file system read-only.
+    #[arg(long)]
+    pub read_only: bool,
+    /// Memory limit, such as 4G.
+    #[arg(long, short, value_parser = bytes, value_name = "SIZE")]
+    pub memory: Option<u64>,
+    /// CPU limit, such as 1.5.
+    #[arg(long, value_name = "N")]
+    pub cpus: Option<f64>,
+    /// Limit of processes and threads.
+    #[arg(long, value_name = "N")]
+    pub pids_limit: Option<u64>,
+    /// Size of /dev/shm, such as 2G.
+    #[arg(long, value_parser = bytes, value_name = "SIZE")]
+    pub shm_size: Option<u64>,
+    /// Add a capability; ALL for all.
+    #[arg(long, value_name = "CAP")]
+    pub cap_add: Vec<String>,
+    /// Take a capability away; ALL for all.
+    #[arg(long, value_name = "CAP")]
+    pub cap_drop: Vec<String>,
+    /// Security options: no-new-privileges, seccomp=unconfined.
+    #[arg(long, value_name = "OPTION")]
+    pub security_opt: Vec<String>,
+    /// Resource limit: name=soft[:hard].
+    #[arg(long, value_name = "LIMIT")]
+    pub ulimit: Vec<String>,
+    /// Device by its CDI name, such as nvidia.com/gpu=all.
+    #[arg(long, value_name = "CDI")]
+    pub device: Vec<String>,
+    /// Who makes the container: embedded, runc, crun, or a path.
+    #[arg(long, default_value = "embedded")]
+    pub runtime: String,
+    /// Remove the container's writable files when it ends. They always go; accepted for Docker's sake.
+    #[arg(long)]
+    pub rm: bool,
+    /// The image: [REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.
+    pub image: String,
+    /// Replaces the image's command.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    pub args: Vec<String>,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Link speed to predict for, in Mbit/s.
+    #[arg(long, value_name = "MBIT", default_value_t = 1000)]
+    pub link: u64,
+    /// The image.
+    pub image: String,
+}
+
+/// Commands on the store.
+#[derive(Debug, Subcommand)]
+pub enum StoreCommand {
+    /// List images and layers.
+    Ls,
+    /// Remove layers that no known image has, and evict down to the quota.
+    Gc,
+    /// Check every present span against its digest; damaged ones are fetched again when they are wanted.
+    Verify,
+    /// Remove images, or only their data.
+    Rm {
+        /// Keep indexes, images and profiles; give only the data back to the disk.
+        #[arg(long)]
+        data: bool,
+        /// All images.
+        #[arg(long)]
+        all: bool,
+        /// The images, as they were run.
+        images: Vec<String>,
+    },
+}
+
+/// Commands on timelines.
+#[derive(Debug, Subcommand)]
+pub enum TraceCommand {
+    /// Draw a timeline in the terminal, or as a page.
+    Show {
+        /// What `run --timeline` wrote.
+        file: PathBuf,
+        /// Write a self-contained HTML page.
+        #[arg(long, value_name = "OUT")]
+        html: Option<PathBuf>,
+    },
+}
+
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// An image whose registry is tried too.
+    pub image: Option<String>,
+}
+
+/// Bytes with an optional unit, powers of 1024 as in Docker: 512, 64k, 1.5G.
+fn bytes(text: &str) -> Result<u64, String> {
+    let lower = text.trim().to_ascii_lowercase();
+    let number = lower.trim_end_matches(['i', 'b']).trim_end_matches(['k', 'm', 'g', 't']);
+    let unit = match lower[number.len()..].chars().next() {
+        None | Some('b') => 0,
+        Some('k') => 1,
+        Some('m') => 2,
+        Some('g') => 3,
+        Some('t') => 4,
+        Some(_) => return Err(format!("{text:?} is not a size such as 512M or 4G")),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a size such as 512M or 4G"))?;
+    let bytes = number * 1024_f64.powi(unit);
+    if bytes.is_finite() && (0.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(format!("{text:?} is out of range")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn flags_are_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn sizes_are_read_as_docker_reads_them() {
+        assert_eq!(["512", "64k", "1.5G", "2GiB", "10mb"].map(|t| bytes(t).unwrap()), [
+            512,
+            65_536,
+            1_610_612_736,
+            2_147_483_648,
+            10_485_760
+        ]);
+        assert!(["", "x", "-1", "1Q"].iter().all(|text| bytes(text).is_err()));
+    }
+}

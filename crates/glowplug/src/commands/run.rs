@@ -1,0 +1,304 @@
+//! `glowplug run`: from an image's name to its first answer, and on until it ends.
+//!
+//! ```text
+//! resolve -> index every layer -> prefetch begins -> mount -> create -> exec -> ready -> waterfall -> … -> exit
+//! ```
+
+mod options;
+mod report;
+mod signals;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context as _, bail};
+use glowplug_base::Clock;
+use glowplug_base::size::human;
+use glowplug_image::{Image, Profile};
+use glowplug_mount::Rootfs;
+use glowplug_sandbox::ready::{self, Probe};
+use glowplug_sandbox::spec::Port;
+use glowplug_sandbox::{Container, Helper, Runtime, Settings, StdStream, spec};
+use glowplug_store::Store;
+use glowplug_timeline::{Mark, Phase, Timeline};
+
+use crate::cli::{Global, RunArgs};
+use crate::node::{Located, locate, open_store};
+use crate::output::Output;
+use report::Report;
+
+/// Kind of the store's documents that hold start profiles.
+const PROFILES: &str = "profiles";
+/// How long a container may take to end after it was asked to, as Docker has it.
+const STOP_PATIENCE: Duration = Duration::from_secs(10);
+const SIGKILL: i32 = 9;
+
+/// Runs the command.
+pub fn run(global: &Global, args: &RunArgs, output: &Output, clock: Clock) -> anyhow::Result<ExitCode> {
+    let store = open_store(global)?;
+    let result = super::runtime()?.block_on(start(global, args, output, &Timeline::new(clock), &store));
+    // The store is written back last, when nothing reads through it any more.
+    drop(store);
+    result
+}
+
+async fn start(
+    global: &Global,
+    args: &RunArgs,
+    output: &Output,
+    timeline: &Timeline,
+    store: &Arc<Store>,
+) -> anyhow::Result<ExitCode> {
+    let mut stop = signals::Stop::listen()?;
+    let id = args.name.clone().unwrap_or_else(|| format!("glowplug-{}", std::process::id()));
+    let ports = args.publish.iter().map(|text| Port::parse(text)).collect::<Result<Vec<_>, _>>()?;
+    let probe = probe(args, &ports)?;
+    let runtime = Runtime::parse(&args.runtime);
+    // Started now, it is there when the image is.
+    let helper = (runtime == Runtime::Embedded).then(|| Helper::spawn(&id)).transpose()?;
+    let located = tokio::select! {
+        located = locate(store, &args.registry, &args.image, timeline) => located?,
+        () = stop.asked() => bail!("stopped while the image was looked up"),
+    };
+    let image = tokio::select! {
+        image = open(store, &located, output, timeline) => image?,
+        () = stop.asked() => bail!("stopped while layers were streaming in"),
+    };
+    let report = Report::new(args, &located, timeline.clone());
+    let profile_name = profile_name(&located, args);
+    let profile = store.documents().get(PROFILES, &profile_name).and_then(|bytes| Profile::parse(&bytes));
+    image.start_prefetch(profile.as_ref());
+
+    let work = Work::make(global, &id)?;
+    let mounting = timeline.span(Phase::Create, "mount");
+    let (rootfs, image_again, handle) = (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
+    let rootfs = tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle)).await??;
+    drop(mounting);
+    output.note(format!("image is served by {}", rootfs.door()));
+
+    let mut running = Running::create(args, &located, &id, &work, &rootfs, runtime, helper, timeline).await?;
+    let forwarders = running.publish(args, &ports).await?;
+    running.container.start().await.context("start the container")?;
+    timeline.mark(Mark::EXEC);
+    report.steps(&running.container);
+    running.pump_output();
+
+    let readied = tokio::select! {
+        readied = running.ready(probe.as_ref(), &image, Duration::from_secs(args.ready_timeout)) => Some(readied),
+        () = stop.asked() => None,
+    };
+    let mut code = ExitCode::SUCCESS;
+    match readied {
+        Some(Ok(())) => {
+            timeline.mark(Mark::READY);
+            keep_profile(store, &profile_name, profile, &image);
+            report.ready(output)?;
+            if !args.until_ready {
+                code = running.until_exit(&mut stop, &located).await;
+            }
+        }
+        Some(Err(error)) => {
+            running.lines_of(&error, output);
+            running.end(&located).await;
+            report.write()?;
+            return Err(error.into());
+        }
+        None => {}
+    }
+    running.end(&located).await;
+    timeline.mark(Mark::EXIT);
+    report.write()?;
+    drop((forwarders, running, rootfs, image));
+    Ok(code)
+}
+
+/// What tells readiness: what was asked for, else the first published port, else nothing but a running program.
+fn probe(args: &RunArgs, ports: &[Port]) -> anyhow::Result<Option<Probe>> {
+    if args.network == "host"
+        && let Some(port) = ports.iter().find(|port| port.host != port.container)
+    {
+        bail!("port {} cannot become {} in the host's network; use --network private", port.container, port.host);
+    }
+    match (&args.ready, ports.first()) {
+        (Some(text), _) => Ok(Some(Probe::parse(text)?)),
+        (None, Some(port)) => Ok(Some(Probe::Tcp(port.container))),
+        (None, None) => Ok(None),
+    }
+}
+
+async fn open(
+    store: &Arc<Store>,
+    located: &Located,
+    output: &Output,
+    timeline: &Timeline,
+) -> anyhow::Result<Arc<Image>> {
+    store.enforce_quota()?;
+    let layers = located.layers();
+    let size: u64 = layers.iter().map(|layer| layer.source.size()).sum();
+    output.note(format!("{}: {} layers, {}", located.image.name, layers.len(), human(size)));
+    let opened = glowplug_image::open(store, &layers, timeline).await?;
+    let (known, adopted, streamed) = (opened.known, opened.adopted, opened.streamed);
+    output.note(format!("{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"));
+    Ok(Arc::new(opened.image))
+}
+
+/// A start is told apart by its image and by what it runs.
+fn profile_name(located: &Located, args: &RunArgs) -> String {
+    format!("{} {:?} {:?}", located.image.manifest_digest, args.entrypoint, args.args)
+}
+
+fn keep_profile(store: &Store, name: &str, known: Option<Profile>, image: &Image) {
+    let run = image.touched();
+    // Served by the kernel, an image does not tell what was read.
+    if run.is_empty() {
+        return;
+    }
+    let merged = match known {
+        Some(known) => known.merge(&run),
+        None => run,
+    };
+    if let Err(error) = store.documents().put(PROFILES, name, &merged.encode()) {
+        tracing::warn!(%error, "the start profile could not be kept");
+    }
+}
+
+/// The container's own directory, removed with everything in it.
+struct Work(PathBuf);
+
+impl Work {
+    fn make(global: &Global, id: &str) -> anyhow::Result<Self> {
+        let path = global.store.join("run").join(id);
+        if path.exists() {
+            // Left by a run that was killed: its mounts went with its process or are taken down now.
+            for name in ["rootfs/merged", "rootfs/lower"] {
+                let _ = glowplug_linux::mount::unmount(&path.join(name), true);
+            }
+            std::fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        }
+        std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
+        Ok(Self(std::path::absolute(path)?))
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// A container and what belongs to it.
+struct Running {
+    container: Container,
+    logs: glowplug_sandbox::logs::Logs,
+}
+
+impl Running {
+    #[expect(clippy::too_many_arguments, reason = "called once, from the one place that has them all")]
+    async fn create(
+        args: &RunArgs,
+        located: &Located,
+        id: &str,
+        work: &Work,
+        rootfs: &Rootfs,
+        runtime: Runtime,
+        helper: Option<Helper>,
+        timeline: &Timeline,
+    ) -> anyhow::Result<Self> {
+        let state = work.0.join("state");
+        std::fs::create_dir_all(&state).with_context(|| format!("create {}", state.display()))?;
+        let wanted = options::options(args, id, rootfs.path(), state.clone())?;
+        let config = located.image.config.clone();
+        let specifying = timeline.span(Phase::Create, "specification");
+        // It reads the image's /etc/passwd, through the FUSE server in this very process.
+        let spec = tokio::task::spawn_blocking(move || spec::build(&config, &wanted)).await??;
+        drop(specifying);
+        let mut settings = Settings::new(id, &state);
+        settings.runtime = runtime;
+        settings.helper = helper;
+        settings.stdout = StdStream::Pipe;
+        settings.stderr = StdStream::Pipe;
+        let container = Container::create(spec, settings).await.context("create the container")?;
+        Ok(Self { container, logs: glowplug_sandbox::logs::Logs::new() })
+    }
+
+    /// Opens the published ports of a container with its own network.
+    async fn publish(
+        &self,
+        args: &RunArgs,
+        ports: &[Port],
+    ) -> anyhow::Result<Vec<glowplug_sandbox::forward::Forwarder>> {
+        let mut open = Vec::new();
+        if args.network == "private" {
+            for port in ports {
+                let dialer = self.container.dialer()?;
+                let forwarder = glowplug_sandbox::forward::Forwarder::open(port.clone(), dialer).await;
+                open.push(forwarder.with_context(|| format!("publish port {} on the host", port.host))?);
+            }
+        }
+        Ok(open)
+    }
+
+    fn pump_output(&mut self) {
+        if let Some(out) = self.container.take_stdout() {
+            tokio::spawn(self.logs.pump(out, Some(tokio::io::stdout())));
+        }
+        if let Some(err) = self.container.take_stderr() {
+            tokio::spawn(self.logs.pump(err, Some(tokio::io::stderr())));
+        }
+    }
+
+    async fn ready(
+        &self,
+        probe: Option<&Probe>,
+        image: &Arc<Image>,
+        patience: Duration,
+    ) -> Result<(), ready::ReadyError> {
+        let Some(probe) = probe else { return Ok(()) };
+        let moved = || image.moved_bytes();
+        let context = match ready::Context::of(&self.container, Some(self.logs.clone()), &moved, patience) {
+            Ok(context) => context,
+            Err(_) => return Err(ready::ReadyError::Unable { probe: probe.to_string(), what: "handle" }),
+        };
+        ready::wait(probe, context).await.map(|_| ())
+    }
+
+    /// Waits until the program ends by itself or because somebody asked; gives its exit code.
+    async fn until_exit(&self, stop: &mut signals::Stop, located: &Located) -> ExitCode {
+        let signal = spec::stop_signal(&located.image.config);
+        let exit = tokio::select! {
+            exit = self.container.wait() => exit,
+            () = stop.asked() => {
+                let _ = self.container.kill(signal);
+                tokio::select! {
+                    exit = self.container.wait() => exit,
+                    () = tokio::time::sleep(STOP_PATIENCE) => self.killed().await,
+                    () = stop.asked() => self.killed().await,
+                }
+            }
+        };
+        self.logs.closed().await;
+        ExitCode::from(u8::try_from(exit.code).unwrap_or(1))
+    }
+
+    async fn killed(&self) -> glowplug_sandbox::Exit {
+        let _ = self.container.kill(SIGKILL);
+        self.container.wait().await
+    }
+
+    /// Ends the program if it still runs: asked first, killed when it does not listen.
+    async fn end(&self, located: &Located) {
+        let _ = self.container.kill(spec::stop_signal(&located.image.config));
+        if tokio::time::timeout(STOP_PATIENCE, self.container.wait()).await.is_err() {
+            self.killed().await;
+        }
+    }
+
+    fn lines_of(&self, error: &ready::ReadyError, output: &Output) {
+        // Its output went by already; repeat the end of it where a machine reads.
+        if output.json() {
+            output.document(&serde_json::json!({ "output": error.lines() }));
+        }
+    }
+}

@@ -1,0 +1,98 @@
+//! The one printer: it knows whether a person, a pipe or a machine reads.
+
+use std::io::{IsTerminal as _, Write as _};
+
+use glowplug_base::{Hint, Hinted};
+
+use crate::cli::Global;
+use crate::trace::Style;
+
+/// Columns of a terminal that does not tell its width.
+const DEFAULT_WIDTH: usize = 100;
+
+/// Where and how to print.
+#[derive(Debug, Clone, Copy)]
+pub struct Output {
+    quiet: bool,
+    json: bool,
+    colour: bool,
+}
+
+impl Output {
+    /// As the flags and the environment say.
+    pub fn new(global: &Global) -> Self {
+        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty());
+        let level = if global.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
+        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
+        Self { quiet: global.quiet, json: global.json, colour }
+    }
+
+    /// Whether a machine reads standard output.
+    pub const fn json(&self) -> bool {
+        self.json
+    }
+
+    /// How to draw.
+    pub fn style(&self) -> Style {
+        let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
+        let terminal = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+        let width = terminal.filter(|width| *width > 0).or(columns).unwrap_or(DEFAULT_WIDTH);
+        Style { colour: self.colour, width }
+    }
+
+    /// A line on what happens, for people.
+    pub fn note(&self, text: impl std::fmt::Display) {
+        if !self.quiet && !self.json {
+            let _ = writeln!(std::io::stderr(), "{text}");
+        }
+    }
+
+    /// The command's result, for people.
+    pub fn result(&self, text: impl std::fmt::Display) {
+        if !self.json {
+            let _ = writeln!(std::io::stdout(), "{text}");
+        }
+    }
+
+    /// The command's result, for machines.
+    pub fn document(&self, value: &serde_json::Value) {
+        if self.json {
+            let _ = writeln!(std::io::stdout(), "{value}");
+        }
+    }
+
+    /// What went wrong, why, and the way out.
+    pub fn error(&self, error: &anyhow::Error) {
+        let hint = hint(error);
+        let mut message = String::new();
+        for cause in error.chain() {
+            let text = cause.to_string();
+            // Some errors repeat their source in their own words.
+            if !message.ends_with(&text) {
+                message = if message.is_empty() { text } else { format!("{message}: {text}") };
+            }
+        }
+        if self.json {
+            let hint = hint.as_ref().map(ToString::to_string);
+            let _ = writeln!(std::io::stderr(), "{}", serde_json::json!({ "error": message, "hint": hint }));
+            return;
+        }
+        let (red, bold, end) = if self.colour { ("\u{1b}[31m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
+        let _ = writeln!(std::io::stderr(), "{red}{bold}error{end}: {message}");
+        if let Some(hint) = hint {
+            let _ = writeln!(std::io::stderr(), "{bold}hint{end}: {hint}");
+        }
+    }
+}
+
+/// The first way out that an error in the chain knows.
+fn hint(error: &anyhow::Error) -> Option<Hint> {
+    error.chain().find_map(|cause| {
+        let of = |known: Option<&dyn Hinted>| known.and_then(Hinted::hint);
+        of(cause.downcast_ref::<glowplug_image::ImageError>().map(|e| e as &dyn Hinted))
+            .or_else(|| of(cause.downcast_ref::<glowplug_store::StoreError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<glowplug_source::SourceError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<glowplug_registry::Error>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<glowplug_oci::SourceParseError>().map(|e| e as &dyn Hinted)))
+    })
+}

@@ -1,0 +1,17 @@
+//! The words every other crate speaks: byte ranges, digests, sizes, clocks and hints.
+//!
+//! No I/O and no async. Nothing here knows what an image is.
+#![forbid(unsafe_code)]
+
+mod clock;
+mod digest;
+mod hint;
+mod range;
+mod range_set;
+pub mod size;
+
+pub use clock::Clock;
+pub use digest::{Digest, DigestError, Hasher};
+pub use hint::{Hint, Hinted};
+pub use range::ByteRange;
+pub use range_set::RangeSet;

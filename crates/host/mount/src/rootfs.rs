@@ -1,0 +1,168 @@
+//! A container's root: the image's door at the bottom, a writable directory on top, one overlay.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use fuser::{BackgroundSession, Config, MountOption, Session, SessionACL};
+use glowplug_image::Image;
+use glowplug_linux::mount;
+use tokio::runtime::Handle;
+
+use crate::fuse;
+
+/// How the image is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Through this process, while bytes are still coming.
+    Fuse,
+    /// By the kernel alone: every byte is here.
+    Erofs,
+}
+
+impl std::fmt::Display for Door {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Fuse => "FUSE",
+            Self::Erofs => "EROFS",
+        })
+    }
+}
+
+/// Why a root cannot be mounted.
+#[derive(Debug, thiserror::Error)]
+pub enum MountError {
+    /// A directory of the mount cannot be made.
+    #[error("create {path}")]
+    Directory {
+        /// The directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// FUSE does not work here.
+    #[error("mount FUSE at {path}")]
+    Fuse {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The kernel refuses a mount.
+    #[error(transparent)]
+    Kernel(#[from] mount::MountError),
+}
+
+/// Threads that answer the kernel. Waiting for bytes happens elsewhere, so a few suffice for any number of readers.
+const FUSE_THREADS: usize = 4;
+
+/// A mounted root. Dropping it unmounts everything.
+#[derive(Debug)]
+pub struct Rootfs {
+    work: PathBuf,
+    door: Door,
+    session: Option<BackgroundSession>,
+    mounted: Vec<PathBuf>,
+}
+
+impl Rootfs {
+    /// Mounts `image` with its working directories below `work`, which is made. `runtime` waits for missing bytes.
+    ///
+    /// # Errors
+    /// The kernel refuses a mount or a directory cannot be made; nothing stays mounted then.
+    pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle) -> Result<Self, MountError> {
+        let mut rootfs = Self { work: work.to_owned(), door: Door::Fuse, session: None, mounted: Vec::new() };
+        let lower = rootfs.directory("lower")?;
+        if image.is_complete() && rootfs.mount_erofs(image, &lower) {
+            rootfs.door = Door::Erofs;
+        } else {
+            rootfs.mount_fuse(image, &lower, runtime)?;
+        }
+        let (upper, scratch) = (rootfs.directory("upper")?, rootfs.directory("scratch")?);
+        let merged = rootfs.directory("merged")?;
+        let writable = mount::Writable { upper: &upper, work: &scratch, volatile: true };
+        mount::overlay(&[&lower], Some(writable), &merged)?;
+        rootfs.mounted.push(merged);
+        Ok(rootfs)
+    }
+
+    /// The mounted root.
+    pub fn path(&self) -> PathBuf {
+        self.work.join("merged")
+    }
+
+    /// How the image is read.
+    pub const fn door(&self) -> Door {
+        self.door
+    }
+
+    fn directory(&self, name: &str) -> Result<PathBuf, MountError> {
+        let path = self.work.join(name);
+        match std::fs::create_dir_all(&path) {
+            Ok(()) => Ok(path),
+            Err(source) => Err(MountError::Directory { path, source }),
+        }
+    }
+
+    /// Mounts the complete image straight from the kernel; where that fails, FUSE serves it as well.
+    fn mount_erofs(&mut self, image: &Image, lower: &Path) -> bool {
+        let metadata = self.work.join("image.erofs");
+        let attempt = || -> Result<(), Box<dyn std::error::Error>> {
+            std::fs::write(&metadata, image.erofs()?)?;
+            let devices: Vec<_> = image.layers().map(|layer| layer.data_path()).collect();
+            let devices: Vec<_> = devices.iter().map(PathBuf::as_path).collect();
+            mount::erofs(&metadata, &devices, lower)?;
+            Ok(())
+        };
+        match attempt() {
+            Ok(()) => {
+                self.mounted.push(lower.to_owned());
+                true
+            }
+            Err(error) => {
+                tracing::info!(%error, "no EROFS, serving the image through FUSE");
+                false
+            }
+        }
+    }
+
+    fn mount_fuse(&mut self, image: &Arc<Image>, lower: &Path, runtime: &Handle) -> Result<(), MountError> {
+        let failed = |source| MountError::Fuse { path: lower.to_owned(), source };
+        let mut config = Config::default();
+        config.mount_options = vec![
+            MountOption::RO,
+            MountOption::FSName("glowplug".to_owned()),
+            MountOption::Subtype("glowplug".to_owned()),
+            MountOption::DefaultPermissions,
+            MountOption::Dev,
+            MountOption::Suid,
+        ];
+        config.acl = SessionACL::All;
+        config.n_threads = Some(FUSE_THREADS);
+        config.clone_fd = true;
+        let door = fuse::Door::new(image.clone(), runtime.clone());
+        let session = Session::new(door, lower, &config).map_err(failed)?;
+        self.session = Some(session.spawn().map_err(failed)?);
+        Ok(())
+    }
+}
+
+impl Drop for Rootfs {
+    fn drop(&mut self) {
+        // Top first. Lazily, for a process that we do not know of may still stand in it.
+        for target in self.mounted.drain(..).rev() {
+            if let Err(error) = mount::unmount(&target, true) {
+                tracing::warn!(%error, "could not unmount");
+            }
+        }
+        if let Some(session) = self.session.take()
+            && let Err(error) = session.umount_and_join()
+        {
+            tracing::warn!(%error, "could not unmount FUSE");
+        }
+        if let Err(error) = std::fs::remove_dir_all(&self.work) {
+            tracing::warn!(path = %self.work.display(), %error, "could not remove");
+        }
+    }
+}

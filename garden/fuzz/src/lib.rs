@@ -1,0 +1,42 @@
+//! Fuzz targets: one plain function for each format, which takes any bytes and must not panic.
+//!
+//! Each target also holds what it parsed against a second way to the same answer (other piece sizes, written and
+//! read again, decoded from the middle), so a wrong answer is found and not only a crash. Each returns whether it understood
+//! its input to the end: a corpus of which nothing is understood tests nothing, and the replay refuses it.
+//!
+//! libFuzzer reaches the functions through `fuzz_targets/`, with the feature `libfuzzer`; `cargo test` replays the seeds
+//! in `corpus/` and mutations of them without it.
+#![forbid(unsafe_code)]
+
+mod erofs;
+mod gzindex;
+mod layer;
+mod manifest;
+mod reference;
+mod soci;
+mod tarwalk;
+mod ztoc;
+
+pub use erofs::erofs;
+pub use gzindex::gzindex;
+pub use layer::layer;
+pub use manifest::manifest;
+pub use reference::reference;
+pub use soci::soci;
+pub use tarwalk::tarwalk;
+pub use ztoc::ztoc;
+
+/// A target: takes any bytes, returns whether it understood them.
+pub type Target = fn(&[u8]) -> bool;
+
+/// Every target by its name, which is also the name of its corpus.
+pub const TARGETS: [(&str, Target); 8] = [
+    ("erofs", erofs),
+    ("gzindex", gzindex),
+    ("layer", layer),
+    ("manifest", manifest),
+    ("reference", reference),
+    ("soci", soci),
+    ("tarwalk", tarwalk),
+    ("ztoc", ztoc),
+];

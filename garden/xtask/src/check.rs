@@ -1,0 +1,154 @@
+//! `cargo xtask test`: sets itself up, then runs every check and counts.
+//!
+//! Each step says what it does, is timed, and has its verdict repeated at the end; a failed step does not keep the
+//! later ones from running. The last line is `N passed, N failed`: tests are counted one by one, every other step
+//! as one. What runs is a process group of its own that ends with us; tests run, where we are root, in their own mount and
+//! process namespaces, so that an interrupted one leaves nothing mounted or running.
+
+mod runner;
+mod tally;
+mod toolchain;
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+
+use crate::house::cargo;
+use crate::step::say;
+use crate::{house, interrupt, paths};
+use tally::Tally;
+
+/// One check.
+struct Step {
+    /// What a person types to run only this one.
+    name: &'static str,
+    /// What it does, for the headline.
+    what: &'static str,
+    work: fn() -> anyhow::Result<Tally>,
+}
+
+/// Every step in its order: cheap ones first, so that a slip shows early.
+///
+/// The end-to-end tests belong at the end of this list, as one more line.
+const STEPS: [Step; 7] = [
+    Step { name: "setup", what: "what building needs", work: setup },
+    Step { name: "format", what: "formatting", work: format },
+    Step { name: "house", what: "rules of the house", work: rules },
+    Step { name: "lint", what: "lints", work: lint },
+    Step { name: "docs", what: "documentation builds", work: docs },
+    Step { name: "tests", what: "unit and integration tests", work: tests },
+    Step { name: "fuzz", what: "fuzzing corpora, replayed", work: fuzz },
+];
+
+const USAGE: &str = "usage: cargo xtask test [STEP...]\n\nWithout a step, all of them run, in this order:";
+
+/// Runs the named steps, or all; fails when anything failed.
+pub fn run(args: &[String]) -> anyhow::Result<()> {
+    if args.iter().any(|arg| arg == "--help" || arg == "-h") {
+        println!("{USAGE}");
+        STEPS.iter().for_each(|step| println!("  {:<8} {}", step.name, step.what));
+        return Ok(());
+    }
+    if let Some(unknown) = args.iter().find(|arg| STEPS.iter().all(|step| step.name != arg.as_str())) {
+        bail!("no step {unknown}; `cargo xtask test --help` lists them");
+    }
+    interrupt::watch()?;
+    let chosen = STEPS.iter().filter(|step| args.is_empty() || args.iter().any(|arg| arg == step.name));
+    let verdicts: Vec<(&Step, Tally, Duration)> = chosen
+        .map(|step| {
+            let (tally, took) = perform(step);
+            (step, tally, took)
+        })
+        .collect();
+    println!();
+    let mut sum = Tally::default();
+    for (step, tally, took) in &verdicts {
+        let verdict = if tally.failed == 0 { "ok" } else { "FAILED" };
+        println!("{:<8} {verdict:<6} {:>7.1} s  {tally}", step.name, took.as_secs_f64());
+        sum += *tally;
+    }
+    println!("{sum}");
+    if sum.failed > 0 {
+        // The verdict stays the last line: an error message would come after it.
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Runs one step; an error of the step itself is printed and counts as one failure.
+fn perform(step: &Step) -> (Tally, Duration) {
+    say(format!("{}: {}", step.name, step.what));
+    let began = Instant::now();
+    let tally = (step.work)().unwrap_or_else(|error| {
+        println!("{}: {error:#}", step.name);
+        Tally::FAILURE
+    });
+    (tally, began.elapsed())
+}
+
+fn setup() -> anyhow::Result<Tally> {
+    toolchain::ensure_c_compiler()?;
+    toolchain::require_components()?;
+    let platform = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    for folder in [paths::workspace(), fuzz_folder()] {
+        // Every later step is offline.
+        runner::run(cargo().args(["fetch", "--locked", "--target", &platform]).current_dir(folder))?;
+    }
+    Ok(Tally::SUCCESS)
+}
+
+fn format() -> anyhow::Result<Tally> {
+    for folder in [paths::workspace(), fuzz_folder()] {
+        runner::run(cargo().args(["fmt", "--all", "--check"]).current_dir(folder))?;
+    }
+    Ok(Tally::SUCCESS)
+}
+
+fn rules() -> anyhow::Result<Tally> {
+    house::run(&[])?;
+    Ok(Tally::SUCCESS)
+}
+
+fn lint() -> anyhow::Result<Tally> {
+    for folder in [paths::workspace(), fuzz_folder()] {
+        let mut command = cargo();
+        command.args(["clippy", "--workspace", "--all-targets", "--locked", "--offline"]).current_dir(folder);
+        runner::run(command.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(Tally::SUCCESS)
+}
+
+fn docs() -> anyhow::Result<Tally> {
+    let mut command = cargo();
+    command.args(["doc", "--no-deps", "--workspace", "--document-private-items", "--locked", "--offline"]);
+    runner::run(command.env("RUSTDOCFLAGS", "-D warnings").current_dir(paths::workspace()))?;
+    Ok(Tally::SUCCESS)
+}
+
+fn tests() -> anyhow::Result<Tally> {
+    count_tests(paths::workspace(), &["--workspace"])
+}
+
+fn fuzz() -> anyhow::Result<Tally> {
+    count_tests(fuzz_folder(), &[])
+}
+
+/// Builds, then runs the tests of one workspace.
+fn count_tests(folder: PathBuf, which: &[&str]) -> anyhow::Result<Tally> {
+    let test = |command: &mut Command| {
+        command.args(["test", "--locked", "--offline"]).args(which).current_dir(&folder);
+    };
+    let mut build = cargo();
+    test(&mut build);
+    runner::run(build.arg("--no-run")).context("the tests do not build")?;
+    let mut command = cargo();
+    test(&mut command);
+    runner::run_tests(command.arg("--no-fail-fast"))
+}
+
+/// The fuzz targets are a workspace of their own: they need flags that the rest must not have.
+fn fuzz_folder() -> PathBuf {
+    paths::workspace().join("garden/fuzz")
+}

@@ -1,0 +1,61 @@
+//! The house's commands: `cargo xtask COMMAND`.
+//!
+//! Everything that is checked, built, shown or measured around Glowplug starts here, so that a person needs Rust and
+//! nothing else to begin with. What a command brings in stays under `target/`. This file only finds the module that
+//! does the work; each module has one `run` that takes the arguments after the command's name.
+#![forbid(unsafe_code)]
+
+mod bench;
+mod check;
+mod demo;
+mod fuzz;
+mod house;
+mod images;
+mod interrupt;
+mod packages;
+mod paths;
+mod rig;
+mod step;
+
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test                     run every check
+  house                    check the floors, walls, sizes and names of the house
+  image NAME               make a test image: tiny, ocr, torch, triton
+  demo                     show a cold start of a real model server, beside containerd's
+  bench cold-start         measure cold starts against containerd and against everything local
+  fuzz NAME                fuzz a parser
+
+Each command says more with --help.";
+
+fn main() -> ExitCode {
+    let mut args = std::env::args().skip(1);
+    let command = args.next().unwrap_or_default();
+    let rest: Vec<String> = args.collect();
+    let outcome = match command.as_str() {
+        "test" => check::run(&rest),
+        "house" => house::run(&rest),
+        "image" => images::run(&rest),
+        "demo" => demo::run(&rest),
+        "bench" => bench::run(&rest),
+        "fuzz" => fuzz::run(&rest),
+        "" | "help" | "-h" | "--help" => {
+            println!("{USAGE}");
+            return ExitCode::SUCCESS;
+        }
+        other => {
+            eprintln!("no command `{other}`\n\n{USAGE}");
+            return ExitCode::from(2);
+        }
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

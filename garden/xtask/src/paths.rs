@@ -1,0 +1,34 @@
+//! Where things lie: the workspace, and the private places under `target/` that the house's commands own.
+//!
+//! Nothing outside `target/` is ever written by xtask.
+
+use std::path::{Path, PathBuf};
+
+/// The workspace's root folder.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .ancestors()
+        .nth(2)
+        .expect("the manifest lies two folders below the workspace")
+        .to_path_buf()
+}
+
+/// Cargo's output folder; the place of everything that xtask makes.
+pub fn target() -> PathBuf {
+    workspace().join("target")
+}
+
+/// Packages, tools and the state of the rig.
+pub fn rig() -> PathBuf {
+    target().join("glowplug-rig")
+}
+
+/// The test images, one OCI layout per folder.
+pub fn images() -> PathBuf {
+    target().join("images")
+}
+
+/// The sources of the test images: lock files, servers, pictures.
+pub fn recipes() -> PathBuf {
+    workspace().join("garden/xtask/images")
+}

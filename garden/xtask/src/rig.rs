@@ -1,0 +1,85 @@
+//! The rig: a registry behind a shaped link, and nodes that start images from it.
+//!
+//! It lives in namespaces of its own ([`enclosure`]): network, mounts and processes end with it, whatever ends it. The
+//! registry sits in a further network namespace at the other end of a veth pair ([`link`]). Everything on disk is under
+//! `target/glowplug-rig/`.
+
+pub mod containerd;
+pub mod enclosure;
+pub mod glowplug;
+pub mod link;
+pub mod measure;
+pub mod push;
+pub mod question;
+pub mod registry;
+pub mod usage;
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+
+use self::link::{Link, Rate};
+use self::registry::Registry;
+use crate::images::layout::Layout;
+use crate::paths;
+
+/// A registry behind a link. Dropping it ends both.
+pub struct Rig {
+    registry: Registry,
+    link: Link,
+}
+
+impl Rig {
+    /// Lays the link and starts the registry at its far end. Only inside the enclosure.
+    pub fn new(rate: Rate) -> anyhow::Result<Self> {
+        let link = Link::lay(rate)?;
+        let registry = Registry::start(&link)?;
+        Ok(Self { registry, link })
+    }
+
+    /// Puts an image into the registry under `NAME:TAG`.
+    pub fn push(&self, layout: &Layout, name: &str) -> anyhow::Result<()> {
+        push::push(layout, self.registry.storage(), name)
+    }
+
+    /// `HOST:PORT` of the registry.
+    pub fn registry_addr(&self) -> String {
+        format!("{}:{}", link::REGISTRY_ADDRESS, registry::PORT)
+    }
+
+    /// Bytes that came over the link since it was laid.
+    pub fn link_bytes(&self) -> anyhow::Result<u64> {
+        self.link.bytes()
+    }
+
+    /// The processes that belong to the rig and not to what is measured.
+    pub fn processes(&self) -> Vec<u32> {
+        vec![self.link.holder(), self.registry.pid()]
+    }
+
+    /// Empties the page cache, then reads what the registry serves back into it: a registry's disk is not what is
+    /// measured.
+    pub fn drop_caches(&self) -> anyhow::Result<()> {
+        rustix::fs::sync();
+        std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot empty the page cache")?;
+        warm(self.registry.storage())
+    }
+}
+
+/// Reads all files below `folder` once.
+fn warm(folder: &Path) -> anyhow::Result<()> {
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            warm(&entry.path())?;
+        } else {
+            std::io::copy(&mut std::fs::File::open(entry.path())?, &mut std::io::sink())?;
+        }
+    }
+    Ok(())
+}
+
+/// Where the nodes keep what they fetch. It is emptied when the rig ends.
+pub fn nodes() -> PathBuf {
+    paths::rig().join("node")
+}

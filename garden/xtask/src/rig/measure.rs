@@ -1,0 +1,169 @@
+//! One cold start, measured: from the command to the first right answer, and on until every byte is here.
+//!
+//! All ways are measured alike: the same client asks the same question every 20 ms from the moment the command is
+//! given. The caller has brought the node into the state that the start is to begin from.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::Rig;
+use super::containerd::Containerd;
+use super::glowplug::Node;
+use super::usage::{self, Watch};
+use crate::images::Name;
+
+/// Where every image's server answers.
+const PORT: u16 = 8080;
+/// After this a start counts as failed.
+const DEADLINE: Duration = Duration::from_secs(900);
+/// A link that moved nothing for so long has moved everything.
+const LINK_IDLE: Duration = Duration::from_secs(2);
+/// How often containerd is asked whether the container still runs: seldom, for asking costs CPU.
+const LOOK_EVERY: Duration = Duration::from_secs(15);
+/// Fewer bytes than this between two looks are not the image coming in.
+const NOISE_BYTES: u64 = 4096;
+
+/// What one start took.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Outcome {
+    /// From the command to the first right answer.
+    pub answer_seconds: f64,
+    /// Bytes that came over the link until then.
+    pub answer_link_bytes: u64,
+    /// CPU seconds of everything on the node until then.
+    pub answer_cpu_seconds: f64,
+    /// From the command until every byte of the image was on the node.
+    pub complete_seconds: Option<f64>,
+    /// Bytes that came over the link until then.
+    pub complete_link_bytes: u64,
+    /// CPU seconds until then.
+    pub complete_cpu_seconds: f64,
+    /// Most resident memory of what starts the container: daemons, clients, runtime.
+    pub peak_loader_bytes: u64,
+    /// Most resident memory of the application.
+    pub peak_application_bytes: u64,
+    /// The answer.
+    #[serde(skip)]
+    pub answer: String,
+    /// What the command printed until the answer came.
+    #[serde(skip)]
+    pub printed: String,
+}
+
+/// Counters at the begin of a start.
+struct Begin<'a> {
+    rig: &'a Rig,
+    processes: Vec<u32>,
+    link_bytes: u64,
+    cpu_seconds: f64,
+    watch: Watch,
+    at: Instant,
+}
+
+impl<'a> Begin<'a> {
+    fn now(rig: &'a Rig) -> anyhow::Result<Self> {
+        let processes = rig.processes();
+        Ok(Self {
+            rig,
+            watch: Watch::start(&processes),
+            link_bytes: rig.link_bytes()?,
+            cpu_seconds: usage::cpu_seconds(&processes),
+            processes,
+            at: Instant::now(),
+        })
+    }
+
+    fn link_bytes(&self) -> anyhow::Result<u64> {
+        Ok(self.rig.link_bytes()? - self.link_bytes)
+    }
+
+    fn cpu_seconds(&self) -> f64 {
+        usage::cpu_seconds(&self.processes) - self.cpu_seconds
+    }
+
+    /// The counters at the first right answer, which is now.
+    fn answered(&self, answer: String) -> anyhow::Result<Outcome> {
+        let (link_bytes, cpu_seconds) = (self.link_bytes()?, self.cpu_seconds());
+        Ok(Outcome {
+            answer_seconds: self.at.elapsed().as_secs_f64(),
+            answer_link_bytes: link_bytes,
+            answer_cpu_seconds: cpu_seconds,
+            complete_seconds: None,
+            complete_link_bytes: link_bytes,
+            complete_cpu_seconds: cpu_seconds,
+            peak_loader_bytes: 0,
+            peak_application_bytes: 0,
+            answer,
+            printed: String::new(),
+        })
+    }
+}
+
+fn server() -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))
+}
+
+/// `glowplug run`, from whatever the node knows and holds now. The container is ended before this returns.
+pub fn glowplug(rig: &Rig, node: &Node, image: Name, reference: &str) -> anyhow::Result<Outcome> {
+    let question = image.question()?;
+    let begin = Begin::now(rig)?;
+    let mut start = node.run(reference, image.ready_path())?;
+    let answer = question.ask_until_right(server(), begin.at + DEADLINE, || start.check_alive())?;
+    let mut outcome = begin.answered(answer)?;
+    let (mut seen, mut moved_at) = (begin.link_bytes()?, Instant::now());
+    while start.complete_after().is_none() && moved_at.elapsed() < LINK_IDLE {
+        std::thread::sleep(Duration::from_millis(50));
+        start.check_alive()?;
+        let now = begin.link_bytes()?;
+        if now > seen + NOISE_BYTES {
+            (seen, moved_at) = (now, Instant::now());
+        }
+    }
+    outcome.complete_link_bytes = begin.link_bytes()?;
+    outcome.complete_cpu_seconds = begin.cpu_seconds();
+    outcome.printed = start.printed();
+    let memory = begin.watch.stop();
+    start.stop()?;
+    outcome.complete_seconds = start.complete_after().map(|after| after.as_secs_f64());
+    (outcome.peak_loader_bytes, outcome.peak_application_bytes) =
+        (memory.loader_bytes, memory.application_bytes);
+    Ok(outcome)
+}
+
+/// containerd's full pull, unpack and start. The container is ended before this returns; the image stays.
+pub fn containerd(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
+    let begin = Begin::now(rig)?;
+    peer.pull(reference)?;
+    let complete = begin.at.elapsed();
+    let mut outcome = started(begin, peer, image, reference)?;
+    outcome.complete_seconds = Some(complete.as_secs_f64());
+    Ok(outcome)
+}
+
+/// A start with every byte unpacked on the node and in the page cache, right after another start of the same image.
+pub fn warm_local(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
+    let mut outcome = started(Begin::now(rig)?, peer, image, reference)?;
+    outcome.complete_seconds = Some(0.0);
+    Ok(outcome)
+}
+
+fn started(begin: Begin<'_>, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
+    const CONTAINER: &str = "glowplug-rig-container";
+    peer.run(reference, CONTAINER)?;
+    let mut looked = Instant::now();
+    let answer = image.question()?.ask_until_right(server(), begin.at + DEADLINE, || {
+        if looked.elapsed() < LOOK_EVERY {
+            return Ok(());
+        }
+        looked = Instant::now();
+        peer.check_alive(CONTAINER)
+    })?;
+    let mut outcome = begin.answered(answer)?;
+    let memory = begin.watch.stop();
+    (outcome.peak_loader_bytes, outcome.peak_application_bytes) =
+        (memory.loader_bytes, memory.application_bytes);
+    peer.remove(CONTAINER)?;
+    Ok(outcome)
+}
