@@ -18,7 +18,13 @@ pub struct Cli {
 #[derive(Debug, Args)]
 pub struct Global {
     /// Directory of the node's byte store.
-    #[arg(long, global = true, env = "GLOWPLUG_STORE", default_value = "/var/lib/glowplug", value_name = "DIR")]
+    #[arg(
+        long,
+        global = true,
+        env = "GLOWPLUG_STORE",
+        default_value = "/var/lib/glowplug",
+        value_name = "DIR"
+    )]
     pub store: PathBuf,
     /// Bytes of layer data the store may keep, such as 50G.
     #[arg(long, global = true, env = "GLOWPLUG_QUOTA", value_parser = bytes, value_name = "SIZE")]
@@ -30,7 +36,7 @@ pub struct Global {
     #[arg(long, short, global = true)]
     pub quiet: bool,
     /// Print what happens inside.
-    #[arg(long, short, global = true)]
+    #[arg(long, global = true)]
     pub verbose: bool,
 }
 
@@ -75,7 +81,7 @@ pub struct RegistryArgs {
     pub mirror: Vec<String>,
     /// A PEM file with further certificate authorities; may be given several times.
     #[arg(long, value_name = "FILE")]
-    pub ca: Vec<PathBuf>,
+    pub ca_file: Vec<PathBuf>,
     /// Platform to choose from a multi-platform image, such as linux/arm64; this machine's by default.
     #[arg(long)]
     pub platform: Option<String>,
@@ -238,7 +244,11 @@ fn bytes(text: &str) -> Result<u64, String> {
     };
     let number: f64 = number.parse().map_err(|_| format!("{text:?} is not a size such as 512M or 4G"))?;
     let bytes = number * 1024_f64.powi(unit);
-    if bytes.is_finite() && (0.0..9e18).contains(&bytes) { Ok(bytes as u64) } else { Err(format!("{text:?} is out of range")) }
+    if bytes.is_finite() && (0.0..9e18).contains(&bytes) {
+        Ok(bytes as u64)
+    } else {
+        Err(format!("{text:?} is out of range"))
+    }
 }
 
 #[cfg(test)]
@@ -254,13 +264,10 @@ mod tests {
 
     #[test]
     fn sizes_are_read_as_docker_reads_them() {
-        assert_eq!(["512", "64k", "1.5G", "2GiB", "10mb"].map(|t| bytes(t).unwrap()), [
-            512,
-            65_536,
-            1_610_612_736,
-            2_147_483_648,
-            10_485_760
-        ]);
+        assert_eq!(
+            ["512", "64k", "1.5G", "2GiB", "10mb"].map(|t| bytes(t).unwrap()),
+            [512, 65_536, 1_610_612_736, 2_147_483_648, 10_485_760]
+        );
         assert!(["", "x", "-1", "1Q"].iter().all(|text| bytes(text).is_err()));
     }
 }

@@ -50,11 +50,12 @@ pub fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
     let mut options = glowplug_registry::Options {
         plain_http: args.plain_http,
         insecure: args.insecure.clone(),
-        ca_files: args.ca.clone(),
+        ca_files: args.ca_file.clone(),
         ..glowplug_registry::Options::default()
     };
     for pair in &args.mirror {
-        let (registry, mirror) = pair.split_once('=').with_context(|| format!("--mirror {pair:?} is not REGISTRY=MIRROR"))?;
+        let (registry, mirror) =
+            pair.split_once('=').with_context(|| format!("--mirror {pair:?} is not REGISTRY=MIRROR"))?;
         options.mirrors.entry(registry.to_owned()).or_default().push(mirror.to_owned());
     }
     Ok(Client::new(options)?)

@@ -21,7 +21,8 @@ pub struct Output {
 impl Output {
     /// As the flags and the environment say.
     pub fn new(global: &Global) -> Self {
-        let colour = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty());
+        let colour = std::io::stderr().is_terminal()
+            && std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty());
         let level = if global.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
         tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
         Self { quiet: global.quiet, json: global.json, colour }
@@ -35,7 +36,8 @@ impl Output {
     /// How to draw.
     pub fn style(&self) -> Style {
         let columns = std::env::var("COLUMNS").ok().and_then(|text| text.parse().ok());
-        let terminal = rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
+        let terminal =
+            rustix::termios::tcgetwinsize(std::io::stderr()).ok().map(|size| usize::from(size.ws_col));
         let width = terminal.filter(|width| *width > 0).or(columns).unwrap_or(DEFAULT_WIDTH);
         Style { colour: self.colour, width }
     }
@@ -77,7 +79,8 @@ impl Output {
             let _ = writeln!(std::io::stderr(), "{}", serde_json::json!({ "error": message, "hint": hint }));
             return;
         }
-        let (red, bold, end) = if self.colour { ("\u{1b}[31m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
+        let (red, bold, end) =
+            if self.colour { ("\u{1b}[31m", "\u{1b}[1m", "\u{1b}[0m") } else { ("", "", "") };
         let _ = writeln!(std::io::stderr(), "{red}{bold}error{end}: {message}");
         if let Some(hint) = hint {
             let _ = writeln!(std::io::stderr(), "{bold}hint{end}: {hint}");

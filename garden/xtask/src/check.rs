@@ -16,6 +16,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::house::cargo;
+use crate::images::blob::Variant;
+use crate::images::{self, Name};
 use crate::step::say;
 use crate::{house, interrupt, paths};
 use tally::Tally;
@@ -30,9 +32,7 @@ struct Step {
 }
 
 /// Every step in its order: cheap ones first, so that a slip shows early.
-///
-/// The end-to-end tests belong at the end of this list, as one more line.
-const STEPS: [Step; 7] = [
+const STEPS: [Step; 8] = [
     Step { name: "setup", what: "what building needs", work: setup },
     Step { name: "format", what: "formatting", work: format },
     Step { name: "house", what: "rules of the house", work: rules },
@@ -40,6 +40,7 @@ const STEPS: [Step; 7] = [
     Step { name: "docs", what: "documentation builds", work: docs },
     Step { name: "tests", what: "unit and integration tests", work: tests },
     Step { name: "fuzz", what: "fuzzing corpora, replayed", work: fuzz },
+    Step { name: "e2e", what: "real images in real containers", work: end_to_end },
 ];
 
 const USAGE: &str = "usage: cargo xtask test [STEP...]\n\nWithout a step, all of them run, in this order:";
@@ -128,7 +129,28 @@ fn docs() -> anyhow::Result<Tally> {
 }
 
 fn tests() -> anyhow::Result<Tally> {
-    count_tests(paths::workspace(), &["--workspace"])
+    count_tests(paths::workspace(), &["--workspace", "--exclude", "glowplug-e2e"])
+}
+
+/// Makes the images, builds the program, and starts the ones with the other.
+fn end_to_end() -> anyhow::Result<Tally> {
+    for (name, variant) in [
+        (Name::Tiny, Variant::Gzip),
+        (Name::Tiny, Variant::Zstd),
+        (Name::Tiny, Variant::Uncompressed),
+        (Name::Ocr, Variant::Gzip),
+    ] {
+        images::make(name, variant)?;
+    }
+    let mut build = cargo();
+    build.args(["build", "--package", "glowplug", "--locked", "--offline"]);
+    runner::run(build.current_dir(paths::workspace()))?;
+    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(paths::target, PathBuf::from);
+    let binary = built.join("debug/glowplug");
+    let mut test = cargo();
+    test.args(["test", "--package", "glowplug-e2e", "--locked", "--offline", "--no-fail-fast"]);
+    test.current_dir(paths::workspace()).env("GLOWPLUG_BIN", binary).env("GLOWPLUG_IMAGES", paths::images());
+    runner::run_tests(&mut test)
 }
 
 fn fuzz() -> anyhow::Result<Tally> {

@@ -10,7 +10,6 @@ pub mod layout;
 mod python;
 mod recipe;
 mod tiny;
-pub mod tree;
 
 use std::fs::File;
 use std::io::BufWriter;

@@ -6,16 +6,20 @@
 #![forbid(unsafe_code)]
 
 mod bench;
+mod chaos;
 mod check;
 mod demo;
+mod example;
 mod fuzz;
 mod house;
 mod images;
 mod interrupt;
 mod packages;
 mod paths;
+mod question;
 mod rig;
 mod step;
+mod tree;
 
 use std::process::ExitCode;
 
@@ -27,7 +31,10 @@ usage: cargo xtask COMMAND
   image NAME               make a test image: tiny, ocr, torch, triton
   demo                     show a cold start of a real model server, beside containerd's
   bench cold-start         measure cold starts against containerd and against everything local
+  bench index              measure how fast a layer is indexed, against gunzip and pigz
+  bench read               measure reads of an image through its doors, against overlayfs
   fuzz NAME                fuzz a parser
+  chaos store              kill the process that fills the byte store, 500 times
 
 Each command says more with --help.";
 
@@ -42,6 +49,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "bench" => bench::run(&rest),
         "fuzz" => fuzz::run(&rest),
+        "chaos" => chaos::run(&rest),
         "" | "help" | "-h" | "--help" => {
             println!("{USAGE}");
             return ExitCode::SUCCESS;

@@ -6,11 +6,11 @@
 
 pub mod containerd;
 pub mod enclosure;
+mod fuse;
 pub mod glowplug;
 pub mod link;
 pub mod measure;
 pub mod push;
-pub mod question;
 pub mod registry;
 pub mod usage;
 

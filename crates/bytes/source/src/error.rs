@@ -98,7 +98,9 @@ impl Hinted for SourceError {
             Kind::Connection(_) => {
                 Some(Hint::new("check that the registry is reachable; use --plain-http for one without TLS"))
             }
-            Kind::Corrupt => Some(Hint::new("the registry or a proxy serves wrong bytes; try another mirror")),
+            Kind::Corrupt => {
+                Some(Hint::new("the registry or a proxy serves wrong bytes; try another mirror"))
+            }
             _ => None,
         }
     }

@@ -73,7 +73,8 @@ impl RangeSource for Faulty {
             Ok(match fault {
                 Fault::None | Fault::Status(_) => stream,
                 Fault::Reset(after) => {
-                    let broken = SourceError::new(name, Kind::Connection("reset by fault injection".to_owned()));
+                    let broken =
+                        SourceError::new(name, Kind::Connection("reset by fault injection".to_owned()));
                     Box::pin(first(stream, after).chain(futures::stream::iter([Err(broken)])))
                 }
                 Fault::Short(after) => first(stream, after),

@@ -47,7 +47,11 @@ pub trait RangeSource: Send + Sync + Debug {
 ///
 /// # Errors
 /// The source's own, or [`Kind::Short`] when fewer or more bytes came than asked for.
-pub async fn read_all(source: &dyn RangeSource, range: ByteRange, cause: Cause) -> Result<Vec<u8>, SourceError> {
+pub async fn read_all(
+    source: &dyn RangeSource,
+    range: ByteRange,
+    cause: Cause,
+) -> Result<Vec<u8>, SourceError> {
     use futures::StreamExt as _;
     let mut stream = source.open(range, cause).await?;
     let mut bytes = Vec::with_capacity(usize::try_from(range.len()).unwrap_or(0));

@@ -64,8 +64,14 @@ impl RangeSource for Retry {
 
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
         Box::pin(async move {
-            let mut attempt =
-                Attempt { inner: self.inner.clone(), policy: self.policy, left: range, cause, failures: 0, stream: None };
+            let mut attempt = Attempt {
+                inner: self.inner.clone(),
+                policy: self.policy,
+                left: range,
+                cause,
+                failures: 0,
+                stream: None,
+            };
             attempt.connect().await?;
             Ok(Box::pin(futures::stream::unfold(Some(attempt), |attempt| async move {
                 let mut attempt = attempt?;
@@ -154,7 +160,8 @@ mod tests {
         let bytes: Vec<u8> = (0..200_000_u32).map(|i| (i % 251) as u8).collect();
         let faulty = Arc::new(Faulty::new(Arc::new(MemorySource::new("blob", bytes)), schedule));
         let retry = Retry::new(faulty.clone(), RetryPolicy::default());
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let result = runtime.block_on(read_all(&retry, ByteRange::new(10, 199_990), Cause::Fault));
         (result, faulty.requests())
     }

@@ -29,6 +29,24 @@ pub struct LayerBuilder {
 /// Tells the builders of one layer apart: two images that share it may begin at the same time.
 static NUMBER: AtomicU64 = AtomicU64::new(0);
 
+impl Store {
+    /// Begins a new layer.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn build(&self, blob: Digest) -> Result<LayerBuilder, StoreError> {
+        LayerBuilder::new(self.paths().layer(&blob), blob)
+    }
+
+    /// Takes an index that came from elsewhere; `windows` are given as the index's window references expect them.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn adopt(&self, builder: LayerBuilder, index: &LayerIndex) -> Result<Arc<Layer>, StoreError> {
+        builder.finish(self, index, false)
+    }
+}
+
 fn unfinished(dir: &Path, name: &str, number: u64) -> PathBuf {
     dir.join(format!("{name}.{number}{}", paths::UNFINISHED))
 }

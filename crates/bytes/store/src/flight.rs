@@ -1,11 +1,9 @@
 //! One flight per span, whoever asks: the first claims the span and fetches it, the others wait for it.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
-
-use crate::{Layer, StoreError};
 
 /// Why a span did not come, for everybody who waited for it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -26,15 +24,15 @@ impl FlightError {
 
 type Outcome = Option<Result<(), FlightError>>;
 
-/// What a claim found.
+/// What became of the wish to begin a flight.
 #[derive(Debug)]
-pub enum Claim {
+pub(crate) enum Begun {
     /// The span is here.
-    Present,
-    /// Nobody fetches it: the claimant must.
-    Mine(Ticket),
-    /// Somebody does.
-    Theirs(Waiter),
+    Needless,
+    /// It began now: whoever wished it must land it.
+    Now,
+    /// Somebody has begun it before.
+    Before(Waiter),
 }
 
 /// The flights of one layer.
@@ -49,86 +47,39 @@ impl Flights {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(crate) fn claim(layer: &Arc<Layer>, span: usize) -> Claim {
-        let mut open = layer.flights().lock();
+    /// Begins the flight of a span, unless it is here or somebody has begun it.
+    pub(crate) fn begin(&self, span: usize, is_here: impl FnOnce() -> bool) -> Begun {
+        let mut open = self.lock();
         // Under the lock: a flight that just landed has marked its span before it left the map.
-        if layer.is_present(span) {
-            return Claim::Present;
+        if is_here() {
+            return Begun::Needless;
         }
         if let Some(sender) = open.get(&span) {
-            return Claim::Theirs(Waiter(sender.subscribe()));
+            return Begun::Before(Waiter(sender.subscribe()));
         }
         open.insert(span, watch::Sender::new(None));
-        Claim::Mine(Ticket { layer: layer.clone(), span, landed: false })
+        Begun::Now
+    }
+
+    /// Waits for the flight of a span; fails at once when there is none.
+    pub(crate) fn waiter(&self, span: usize) -> Waiter {
+        self.lock()
+            .get(&span)
+            .map_or_else(|| Waiter(watch::channel(None).1), |sender| Waiter(sender.subscribe()))
+    }
+
+    pub(crate) fn is_wanted(&self, span: usize) -> bool {
+        self.lock().get(&span).is_some_and(|sender| sender.receiver_count() > 0)
     }
 
     pub(crate) fn in_flight(&self, span: usize) -> bool {
         self.lock().contains_key(&span)
     }
 
-    fn land(&self, span: usize, outcome: Result<(), FlightError>) {
+    /// Ends the flight of a span and tells everybody who waits.
+    pub(crate) fn land(&self, span: usize, outcome: Result<(), FlightError>) {
         if let Some(sender) = self.lock().remove(&span) {
             sender.send_replace(Some(outcome));
-        }
-    }
-}
-
-/// The duty to bring a span. Dropping it unfulfilled fails everybody who waits.
-#[derive(Debug)]
-pub struct Ticket {
-    layer: Arc<Layer>,
-    span: usize,
-    landed: bool,
-}
-
-impl Ticket {
-    /// The span's number.
-    pub const fn span(&self) -> usize {
-        self.span
-    }
-
-    /// Waits for this flight as everybody else does.
-    pub fn waiter(&self) -> Waiter {
-        let open = self.layer.flights().lock();
-        // The entry stays until the ticket lands, and landing consumes the ticket.
-        open.get(&self.span)
-            .map_or_else(|| Waiter(watch::channel(None).1), |sender| Waiter(sender.subscribe()))
-    }
-
-    /// Commits the span's piece of the stream and wakes everybody who waits.
-    ///
-    /// # Errors
-    /// What [`Layer::commit`] says. When the bytes were wrong the ticket comes back for another try; any other trouble
-    /// has been told to the waiters.
-    pub fn commit(self, stream: &[u8]) -> Result<(), (Option<Self>, StoreError)> {
-        match self.layer.commit(self.span, stream) {
-            Ok(()) => {
-                self.settle(Ok(()));
-                Ok(())
-            }
-            Err(error @ StoreError::Mismatch { .. }) => Err((Some(self), error)),
-            Err(error) => {
-                self.settle(Err(FlightError { message: error.to_string(), errno: error.errno() }));
-                Err((None, error))
-            }
-        }
-    }
-
-    /// Tells everybody who waits that the span does not come.
-    pub fn fail(self, error: FlightError) {
-        self.settle(Err(error));
-    }
-
-    fn settle(mut self, outcome: Result<(), FlightError>) {
-        self.landed = true;
-        self.layer.flights().land(self.span, outcome);
-    }
-}
-
-impl Drop for Ticket {
-    fn drop(&mut self) {
-        if !self.landed {
-            self.layer.flights().land(self.span, Err(FlightError::io("the fetch was given up")));
         }
     }
 }

@@ -10,15 +10,16 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 
 use glowplug_base::Digest;
 
+use crate::StoreError;
 use crate::lock::Lock;
 use crate::paths::Paths;
-use crate::{Layer, StoreError};
 
+/// `T` is an open layer.
 #[derive(Debug)]
-pub(crate) struct Holders {
+pub(crate) struct Holders<T> {
     paths: Paths,
     /// A dead entry is a layer that is being opened, closed or changed right now.
-    layers: Mutex<HashMap<Digest, Weak<Layer>>>,
+    layers: Mutex<HashMap<Digest, Weak<T>>>,
     settled: Condvar,
     /// Whether layers could be marked as suspect one by one; else all of them are.
     marked: bool,
@@ -27,7 +28,7 @@ pub(crate) struct Holders {
     _lock: Lock,
 }
 
-impl Holders {
+impl<T> Holders<T> {
     pub(crate) fn new(paths: Paths, lock: Lock, truthful: bool) -> Self {
         Self {
             paths,
@@ -39,20 +40,20 @@ impl Holders {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<Layer>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Digest, Weak<T>>> {
         // Each critical section is one map operation, so a panic elsewhere cannot leave it half done.
         self.layers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn wait<'a>(
         &self,
-        layers: MutexGuard<'a, HashMap<Digest, Weak<Layer>>>,
-    ) -> MutexGuard<'a, HashMap<Digest, Weak<Layer>>> {
+        layers: MutexGuard<'a, HashMap<Digest, Weak<T>>>,
+    ) -> MutexGuard<'a, HashMap<Digest, Weak<T>>> {
         self.settled.wait(layers).unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The layer that somebody holds, or the duty to open it.
-    pub(crate) fn layer(self: &Arc<Self>, blob: &Digest) -> Result<Arc<Layer>, Hold> {
+    pub(crate) fn layer(self: &Arc<Self>, blob: &Digest) -> Result<Arc<T>, Hold<T>> {
         let mut layers = self.lock();
         while let Some(layer) = layers.get(blob) {
             if let Some(layer) = layer.upgrade() {
@@ -64,7 +65,7 @@ impl Holders {
     }
 
     /// The layer for oneself; nothing when somebody holds it.
-    pub(crate) fn alone(self: &Arc<Self>, blob: &Digest) -> Option<Hold> {
+    pub(crate) fn alone(self: &Arc<Self>, blob: &Digest) -> Option<Hold<T>> {
         let mut layers = self.lock();
         while let Some(layer) = layers.get(blob) {
             if layer.strong_count() > 0 {
@@ -77,15 +78,15 @@ impl Holders {
 
     fn hold(
         self: &Arc<Self>,
-        mut layers: MutexGuard<'_, HashMap<Digest, Weak<Layer>>>,
+        mut layers: MutexGuard<'_, HashMap<Digest, Weak<T>>>,
         blob: &Digest,
-    ) -> Hold {
+    ) -> Hold<T> {
         layers.insert(*blob, Weak::new());
         Hold { holders: self.clone(), blob: *blob }
     }
 
     /// Lets everybody have a layer that was just opened.
-    pub(crate) fn publish(&self, blob: &Digest, layer: &Arc<Layer>) {
+    pub(crate) fn publish(&self, blob: &Digest, layer: &Arc<T>) {
         self.lock().insert(*blob, Arc::downgrade(layer));
         self.settled.notify_all();
     }
@@ -100,7 +101,7 @@ impl Holders {
     }
 
     /// Every layer that is open.
-    pub(crate) fn open_layers(&self) -> Vec<Arc<Layer>> {
+    pub(crate) fn open_layers(&self) -> Vec<Arc<T>> {
         self.lock().values().filter_map(Weak::upgrade).collect()
     }
 
@@ -111,7 +112,7 @@ impl Holders {
     }
 }
 
-impl Drop for Holders {
+impl<T> Drop for Holders<T> {
     fn drop(&mut self) {
         if *self.truthful.get_mut() {
             let _ = std::fs::write(self.paths.clean(), "");
@@ -121,18 +122,18 @@ impl Drop for Holders {
 
 /// One layer, held by whoever has this.
 #[derive(Debug)]
-pub(crate) struct Hold {
-    holders: Arc<Holders>,
+pub(crate) struct Hold<T> {
+    holders: Arc<Holders<T>>,
     blob: Digest,
 }
 
-impl Hold {
-    pub(crate) const fn holders(&self) -> &Arc<Holders> {
+impl<T> Hold<T> {
+    pub(crate) const fn holders(&self) -> &Arc<Holders<T>> {
         &self.holders
     }
 }
 
-impl Drop for Hold {
+impl<T> Drop for Hold<T> {
     fn drop(&mut self) {
         self.holders.lock().remove(&self.blob);
         self.holders.settled.notify_all();

@@ -4,12 +4,12 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{Check, Extent, LayerIndex, Recipe};
 
-use crate::flight::{Claim, Flights};
+use crate::flight::Flights;
 use crate::holders::Hold;
 use crate::journal::{Journal, Record};
 use crate::{StoreError, paths};
@@ -34,7 +34,7 @@ pub struct Layer {
     journal: Mutex<Journal>,
     flights: Flights,
     /// Last, so that it goes last: until then nobody else opens the layer.
-    hold: Hold,
+    hold: Hold<Self>,
 }
 
 /// What the journal says and what it is to say next. Its lock is held while a span changes its state.
@@ -60,7 +60,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 
 impl Layer {
     /// Opens the layer in `dir`, whose index file is there. Where the mark of suspicion lies, spans are suspect.
-    pub(crate) fn open(dir: &Path, blob: &Digest, hold: Hold) -> Result<Self, StoreError> {
+    pub(crate) fn open(dir: &Path, blob: &Digest, hold: Hold<Self>) -> Result<Self, StoreError> {
         let path = dir.join(paths::INDEX);
         let bytes = std::fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
         let index = glowplug_layer::decode(&bytes, &glowplug_layer::Limits::default())
@@ -149,11 +149,6 @@ impl Layer {
     pub fn present_blob_bytes(&self) -> u64 {
         let here = self.states.iter().map(|state| state.load(Ordering::Acquire) != ABSENT);
         self.index.spans.iter().zip(here).filter(|(_, here)| *here).map(|(span, _)| span.blob.len()).sum()
-    }
-
-    /// Claims a span: it is here, or the caller must fetch it, or somebody already does.
-    pub fn claim(self: &Arc<Self>, span: usize) -> Claim {
-        Flights::claim(self, span)
     }
 
     /// Whether somebody fetches the span now.

@@ -36,11 +36,13 @@ mod layer;
 mod lock;
 mod paths;
 mod store;
+mod ticket;
 
 pub use builder::LayerBuilder;
 pub use document::Documents;
 pub use error::StoreError;
 pub use evict::{Freed, Usage};
-pub use flight::{Claim, FlightError, Ticket, Waiter};
+pub use flight::{FlightError, Waiter};
 pub use layer::{Layer, Verdict};
 pub use store::{Options, Store};
+pub use ticket::{Claim, Ticket};

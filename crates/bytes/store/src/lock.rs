@@ -11,7 +11,7 @@ use crate::paths::Paths;
 
 /// Held as long as the store is open; the kernel frees it when the process ends, however it ends.
 #[derive(Debug)]
-pub(crate) struct Lock(#[expect(dead_code, reason = "the open file is the lock")] File);
+pub(crate) struct Lock(File);
 
 impl Lock {
     pub(crate) fn take(paths: &Paths) -> Result<Self, StoreError> {
@@ -36,5 +36,12 @@ impl Lock {
         // store on a full disk must open, or nothing could be removed from it.
         let _ = file.write_all_at(format!("{:<10}\n", std::process::id()).as_bytes(), 0);
         Ok(Self(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that was just forked and has not yet become another program has the file too.
+        let _ = rustix::fs::flock(&self.0, FlockOperation::Unlock);
     }
 }

@@ -5,13 +5,12 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
 use glowplug_base::Digest;
-use glowplug_layer::LayerIndex;
 
 use crate::holders::{Hold, Holders};
 use crate::layer::mark_suspect;
 use crate::lock::Lock;
 use crate::paths::{self, Paths};
-use crate::{Documents, Layer, LayerBuilder, StoreError};
+use crate::{Documents, Layer, StoreError};
 
 const FORMAT: &str = "glowplug store 1";
 
@@ -30,7 +29,7 @@ pub struct Options {
 pub struct Store {
     paths: Paths,
     options: Options,
-    holders: Arc<Holders>,
+    holders: Arc<Holders<Layer>>,
     flusher: Arc<Flusher>,
     flusher_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
@@ -92,22 +91,6 @@ impl Store {
         }
     }
 
-    /// Begins a new layer.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn build(&self, blob: Digest) -> Result<LayerBuilder, StoreError> {
-        LayerBuilder::new(self.paths.layer(&blob), blob)
-    }
-
-    /// Takes an index that came from elsewhere; `windows` are given as the index's window references expect them.
-    ///
-    /// # Errors
-    /// What the disk says.
-    pub fn adopt(&self, builder: LayerBuilder, index: &LayerIndex) -> Result<Arc<Layer>, StoreError> {
-        builder.finish(self, index, false)
-    }
-
     /// The small files.
     pub fn documents(&self) -> Documents {
         Documents::new(&self.paths)
@@ -129,7 +112,7 @@ impl Store {
     }
 
     /// The layer of `blob` for oneself; nothing when somebody holds it.
-    pub(crate) fn alone(&self, blob: &Digest) -> Option<Hold> {
+    pub(crate) fn alone(&self, blob: &Digest) -> Option<Hold<Layer>> {
         let _pause = self.flusher.pause();
         self.holders.alone(blob)
     }
@@ -143,7 +126,7 @@ impl Store {
     }
 
     /// Opens a layer for everybody.
-    pub(crate) fn open_held(&self, blob: &Digest, hold: Hold) -> Result<Arc<Layer>, StoreError> {
+    pub(crate) fn open_held(&self, blob: &Digest, hold: Hold<Layer>) -> Result<Arc<Layer>, StoreError> {
         let layer = Arc::new(Layer::open(&self.paths.layer(blob), blob, hold)?);
         self.holders.publish(blob, &layer);
         self.flusher.add(&layer);

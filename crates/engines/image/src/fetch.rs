@@ -140,8 +140,9 @@ impl Fetcher {
                 let (this, plan) = (Arc::downgrade(self), plan.clone());
                 tokio::spawn(async move {
                     while let Some(this) = this.upgrade() {
+                        // Nothing is claimed while readers wait: who claims a span must bring it.
+                        this.make_way([]).await;
                         let Some((layer, run, cause)) = plan.next() else { break };
-                        this.until_nobody_waits().await;
                         this.bring(layer, run, cause).await;
                     }
                 })
@@ -160,10 +161,13 @@ impl Fetcher {
         });
     }
 
-    /// Returns when no reader waits for a run.
-    async fn until_nobody_waits(&self) {
+    /// Lets readers go first: returns when nobody waits, or when somebody waits for this very run.
+    async fn make_way<'a>(&self, run: impl IntoIterator<Item = &'a Ticket> + Clone) {
+        let mut urgent = self.urgent.subscribe();
+        // A reader subscribes to its span before it counts as waiting, so the change that it makes is seen here.
+        let ours = |waiting: &usize| *waiting == 0 || run.clone().into_iter().any(Ticket::is_wanted);
         // The sender lives in self, so this can only end well.
-        let _ = self.urgent.subscribe().wait_for(|waiting| *waiting == 0).await;
+        let _ = urgent.wait_for(ours).await;
     }
 }
 

@@ -1,4 +1,5 @@
 //! Opened images read as their layers say, whatever the compression, whatever is missing, whatever the network does.
+#![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for tests")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -46,7 +47,6 @@ fn tar() -> Vec<u8> {
             tree.file(&format!("d/{name}"), content);
         }
     })
-    .into()
 }
 
 /// A layer in every form, and whether a single read of it must stay cheap.
@@ -240,5 +240,31 @@ proptest! {
                 check(&image, name, offset, len).await;
             }
         });
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_and_prefetch_of_the_same_spans_never_wait_for_each_other_in_a_circle() {
+    let (_, layer, _) = layers().remove(0);
+    for round in 0..30_u64 {
+        let node = Node::emptied(&layer).await;
+        let image = Arc::new(node.open(&layer, memory(&layer)).await.image);
+        let readers: Vec<_> = (0..8_u64)
+            .map(|reader| {
+                let image = image.clone();
+                tokio::spawn(async move {
+                    for step in 0..7 {
+                        check(&image, "big", ((reader * 5 + step + round) % 7) * MIB as u64, 4096).await;
+                    }
+                })
+            })
+            .collect();
+        image.start_prefetch(None);
+        for reader in readers {
+            tokio::time::timeout(std::time::Duration::from_secs(30), reader)
+                .await
+                .expect("no reader hangs")
+                .unwrap();
+        }
     }
 }

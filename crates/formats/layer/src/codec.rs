@@ -11,15 +11,17 @@
 
 use glowplug_base::ByteRange;
 
-use crate::{BLOCK_BYTES, LayerIndex, Recipe};
+use crate::{BLOCK_BYTES, LayerIndex, Recipe, Span};
 
 const MAGIC: &[u8; 8] = b"GPLAYIDX";
 /// Version of the serialised form. A reader refuses any other; the index is then built again.
 pub const VERSION: u32 = 1;
 const HEADER_BYTES: usize = 32;
 const CHECKED_FROM: usize = 16;
+/// Longest window as it is stored: 32 KiB, and what zstd adds to data that it cannot compress.
+const PACKED_WINDOW_BYTES: u32 = 33 * 1024;
 
-/// How large an index may be.
+/// How large an index may be, and what it describes.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Length of the decompressed body in bytes.
@@ -28,12 +30,26 @@ pub struct Limits {
     pub entries: usize,
     /// Number of spans.
     pub spans: usize,
+    /// Length of one span's piece of the stream in bytes: whoever decodes a span holds it in memory.
+    pub span_bytes: u64,
+    /// Length of one span's piece of the data file in bytes: what [`crate::place`] allocates.
+    pub span_data_bytes: u64,
+    /// Length of the data file in bytes.
+    pub data_bytes: u64,
 }
 
 impl Default for Limits {
-    /// Room for images of some four million files and a terabyte.
+    /// Room for images of some four million files and a terabyte, twice over for the longest span that is made (32 MiB
+    /// and a chunk). A file of a few bytes takes 1 KiB of stream, header included, and a block of 4 KiB in the data file.
     fn default() -> Self {
-        Self { body_bytes: 2 << 30, entries: 4_000_000, spans: 1_000_000 }
+        Self {
+            body_bytes: 2 << 30,
+            entries: 4_000_000,
+            spans: 1_000_000,
+            span_bytes: 64 << 20,
+            span_data_bytes: 4 * (64 << 20),
+            data_bytes: 16 << 40,
+        }
     }
 }
 
@@ -116,6 +132,9 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
     if index.spans.len() > limits.spans {
         return Err(CodecError::TooLarge("spans"));
     }
+    if index.data_size > limits.data_bytes {
+        return Err(CodecError::TooLarge("data file"));
+    }
     let (mut stream, mut data) = (0, 0);
     for span in &index.spans {
         let ordered = |range: &ByteRange| range.start <= range.end;
@@ -125,9 +144,12 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
         if span.stream.start != stream || span.data.start != data {
             return Err(CodecError::Damaged("spans do not join"));
         }
-        if span.blob.end > index.blob_size || (span.recipe == Recipe::Stored && span.blob.len() != span.stream.len()) {
+        if span.blob.end > index.blob_size
+            || (span.recipe == Recipe::Stored && span.blob.len() != span.stream.len())
+        {
             return Err(CodecError::Damaged("span outside the blob"));
         }
+        check_lengths(span, limits)?;
         (stream, data) = (span.stream.end, span.data.end);
     }
     if stream != index.stream_size || data != index.data_size || data % BLOCK_BYTES != 0 {
@@ -147,4 +169,20 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
         (stream, data) = (stream_end, data_end);
     }
     Ok(())
+}
+
+/// What a span makes a reader allocate.
+fn check_lengths(span: &Span, limits: &Limits) -> Result<(), CodecError> {
+    if span.stream.len() > limits.span_bytes {
+        return Err(CodecError::TooLarge("span"));
+    }
+    if span.data.len() > limits.span_data_bytes {
+        return Err(CodecError::TooLarge("span in the data file"));
+    }
+    match span.recipe {
+        Recipe::Deflate { window, .. } if window.len > PACKED_WINDOW_BYTES => {
+            Err(CodecError::TooLarge("window"))
+        }
+        _ => Ok(()),
+    }
 }

@@ -1,9 +1,10 @@
 //! The serialised index round-trips, and damage is noticed.
+#![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for tests")]
 
 use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{
-    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Extent, Kind, LayerIndex, Limits, Origin, Recipe, Span, decode,
-    encode, place,
+    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Extent, Kind, LayerIndex, Limits, Origin, Recipe, Span,
+    WindowRef, decode, encode, place,
 };
 use proptest::prelude::*;
 
@@ -41,7 +42,11 @@ fn layer(files: &[Vec<u8>], span: usize) -> (LayerIndex, Vec<u8>, Vec<u8>) {
     let position = |at: u64| {
         let before = extents.iter().take_while(|e| e.stream < at).last();
         before.map_or(0, |e| {
-            if at < e.stream + e.len { e.data + (at - e.stream) } else { (e.data + e.len).next_multiple_of(BLOCK_BYTES) }
+            if at < e.stream + e.len {
+                e.data + (at - e.stream)
+            } else {
+                (e.data + e.len).next_multiple_of(BLOCK_BYTES)
+            }
         })
     };
     let size = stream.len() as u64;
@@ -115,7 +120,66 @@ fn another_version_is_named() {
 
 #[test]
 fn limits_hold() {
-    let bytes = encode(&layer(&[vec![1; 9000]], 1000).0).unwrap();
-    let limits = Limits { spans: 3, ..Limits::default() };
-    assert!(matches!(decode(&bytes, &limits), Err(CodecError::TooLarge("spans"))));
+    let (index, ..) = layer(&[vec![1; 9000], vec![2]], 1024);
+    let bytes = encode(&index).unwrap();
+    let room = Limits {
+        body_bytes: 1 << 20,
+        entries: 2,
+        spans: index.spans.len(),
+        span_bytes: 1024,
+        // The last byte of a file, and the rest of its block.
+        span_data_bytes: index.spans.iter().map(|span| span.data.len()).max().unwrap(),
+        data_bytes: 16384,
+    };
+    assert_eq!(decode(&bytes, &room).unwrap(), index);
+    for (limits, what) in [
+        (Limits { body_bytes: 10, ..room }, "body"),
+        (Limits { entries: 1, ..room }, "entries"),
+        (Limits { spans: 3, ..room }, "spans"),
+        (Limits { span_bytes: 1023, ..room }, "span"),
+        (Limits { span_data_bytes: room.span_data_bytes - 1, ..room }, "span in the data file"),
+        (Limits { data_bytes: 16383, ..room }, "data file"),
+    ] {
+        match decode(&bytes, &limits) {
+            Err(CodecError::TooLarge(said)) => assert_eq!(said, what),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn sizes_that_no_layer_has_are_refused() {
+    let huge = 1 << 50;
+    let one = |size: u64, recipe| LayerIndex {
+        blob: Digest::of(b""),
+        blob_size: size,
+        stream_size: size,
+        data_size: size,
+        origin: Origin::Streamed,
+        entries: vec![],
+        spans: vec![Span {
+            stream: ByteRange::new(0, size),
+            blob: ByteRange::new(0, size),
+            data: ByteRange::new(0, size),
+            recipe,
+            check: Check::Data(Digest::of(b"")),
+        }],
+    };
+    let refusal = |index: &LayerIndex| match decode(&encode(index).unwrap(), &Limits::default()) {
+        Err(CodecError::TooLarge(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    for recipe in [Recipe::Stored, Recipe::ZstdFrame, Recipe::Whole] {
+        assert_eq!(refusal(&one(huge, recipe)), "data file");
+        assert_eq!(refusal(&one(1 << 40, recipe)), "span");
+        let padded = LayerIndex { stream_size: 0, ..one(1 << 40, recipe) };
+        let spans = vec![Span {
+            stream: ByteRange::new(0, 0),
+            blob: ByteRange::new(0, 0),
+            ..padded.spans[0].clone()
+        }];
+        assert_eq!(refusal(&LayerIndex { spans, ..padded }), "span in the data file");
+    }
+    let window = WindowRef { offset: 0, len: u32::MAX };
+    assert_eq!(refusal(&one(4096, Recipe::Deflate { bits: 0, window })), "window");
 }

@@ -1,7 +1,7 @@
 //! Image references as people write them, with Docker's defaults.
 //!
-//! `[REGISTRY[:PORT]/]REPOSITORY[:TAG][@DIGEST]`. The first part is a registry if it has a dot or a colon or is
-//! `localhost`; otherwise the image is on docker.io, where a name without a slash lies under `library/`.
+//! `[REGISTRY[:PORT]/]REPOSITORY[:TAG][@DIGEST]`. The first part is a registry if it has a dot, a colon or a capital
+//! letter or is `localhost`; otherwise the image is on docker.io, where a name without a slash lies under `library/`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -98,7 +98,8 @@ impl Reference {
         Ok(Self { registry, repository, tag, digest })
     }
 
-    /// The registry as in the reference: `docker.io`, `localhost:5000`.
+    /// The registry as in the reference: `docker.io`, `localhost:5000`. In lower case, unless its capitals are all that
+    /// tells it from the first part of a repository.
     pub fn registry(&self) -> &str {
         &self.registry
     }
@@ -135,6 +136,7 @@ fn shorten(text: &str) -> String {
     text.chars().take(100).collect()
 }
 
+/// Whether the part before the first slash is a registry. A repository has no capitals, so they speak for one.
 fn is_registry(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|c| c.is_ascii_uppercase())
 }
@@ -166,7 +168,12 @@ fn check_registry(text: &str) -> Result<String, ReferenceError> {
         return Err(malformed());
     }
     let lower = text.to_ascii_lowercase();
-    Ok(if lower == "index.docker.io" || lower == "registry-1.docker.io" { DOCKER.to_owned() } else { lower })
+    Ok(match lower.as_str() {
+        "index.docker.io" | "registry-1.docker.io" => DOCKER.to_owned(),
+        // A host by its capitals alone, which Docker keeps: `Host/a` in lower case is a repository on docker.io.
+        _ if !is_registry(&lower) => text.to_owned(),
+        _ => lower,
+    })
 }
 
 fn check_repository(name: &str) -> Result<(), ReferenceError> {

@@ -55,7 +55,11 @@ pub fn doctor(global: &Global, args: &DoctorArgs, output: &Output) -> anyhow::Re
         }
     }
     let bad = findings.iter().filter(|found| found.grade == Grade::Bad).count();
-    output.result(if bad == 0 { "this machine is fit".to_owned() } else { format!("{bad} problems to solve first") });
+    output.result(if bad == 0 {
+        "this machine is fit".to_owned()
+    } else {
+        format!("{bad} problems to solve first")
+    });
     let rows: Vec<_> = findings
         .iter()
         .map(|f| json!({ "ok": f.grade != Grade::Bad, "limited": f.grade == Grade::Limited, "finding": f.what, "advice": f.advice }))
@@ -112,7 +116,8 @@ fn registry(global: &Global, args: &DoctorArgs, image: &str) -> Vec<Finding> {
             if let Some(layer) = located.image.layers.iter().max_by_key(|layer| layer.descriptor.size) {
                 let size = layer.descriptor.size;
                 let middle = glowplug_base::ByteRange::new(size / 2, (size / 2 + 1024).min(size));
-                read_all(&*located.repository.resilient_blob(&layer.descriptor), middle, Cause::Metadata).await?;
+                read_all(&*located.repository.resilient_blob(&layer.descriptor), middle, Cause::Metadata)
+                    .await?;
             }
             Ok((located.repository.name().to_owned(), located.repository.ranges()))
         })

@@ -39,14 +39,17 @@ pub fn explain(global: &Global, args: &ExplainArgs, output: &Output, clock: Cloc
     }
     let bytes_per_second = args.link.max(1) * 1_000_000 / 8;
     // Layers that must stream by gate the start; the rest comes while the application works.
-    let until_start = (stream_bytes as f64 / bytes_per_second as f64).max(stream_bytes as f64 / DECODE_BYTES_PER_SECOND as f64);
+    let until_start = (stream_bytes as f64 / bytes_per_second as f64)
+        .max(stream_bytes as f64 / DECODE_BYTES_PER_SECOND as f64);
     let until_complete = missing_bytes as f64 / bytes_per_second as f64;
     output.result(format!(
         "at {} Mbit/s: container starts after about {until_start:.1} s, every byte is here after about {until_complete:.1} s",
         args.link
     ));
-    output.document(&json!({ "image": located.image.name, "manifest": located.image.manifest_digest, "layers": rows,
-        "start_seconds": until_start, "complete_seconds": until_complete, "link_mbit": args.link }));
+    output.document(
+        &json!({ "image": located.image.name, "manifest": located.image.manifest_digest, "layers": rows,
+        "start_seconds": until_start, "complete_seconds": until_complete, "link_mbit": args.link }),
+    );
     Ok(())
 }
 
@@ -63,7 +66,10 @@ fn judge(store: &Store, blob: glowplug_base::Digest, compression: Compression, s
         None => Verdict {
             indexed: false,
             lazy: false,
-            why: format!("no index yet: {} stream by once at the first start, and are indexed then", human(size)),
+            why: format!(
+                "no index yet: {} stream by once at the first start, and are indexed then",
+                human(size)
+            ),
             here: 0,
         },
     }
@@ -73,8 +79,12 @@ fn known(layer: &Layer, compression: Compression) -> Verdict {
     let lazy = layer.index().is_lazy();
     let why = match (lazy, compression) {
         (true, _) => format!("{} spans, index from {}", layer.index().spans.len(), origin(layer)),
-        (false, Compression::Zstd) => "one large zstd frame has no way in: what is missing streams by again".to_owned(),
-        (false, _) => "a deflate block of more than 32 MiB has no way in: what is missing streams by again".to_owned(),
+        (false, Compression::Zstd) => {
+            "one large zstd frame has no way in: what is missing streams by again".to_owned()
+        }
+        (false, _) => {
+            "a deflate block of more than 32 MiB has no way in: what is missing streams by again".to_owned()
+        }
     };
     Verdict { indexed: true, lazy, why, here: layer.present_blob_bytes() }
 }

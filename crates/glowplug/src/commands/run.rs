@@ -73,7 +73,8 @@ async fn start(
 
     let work = Work::make(global, &id)?;
     let mounting = timeline.span(Phase::Create, "mount");
-    let (rootfs, image_again, handle) = (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
+    let (rootfs, image_again, handle) =
+        (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
     let rootfs = tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle)).await??;
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
@@ -119,7 +120,11 @@ fn probe(args: &RunArgs, ports: &[Port]) -> anyhow::Result<Option<Probe>> {
     if args.network == "host"
         && let Some(port) = ports.iter().find(|port| port.host != port.container)
     {
-        bail!("port {} cannot become {} in the host's network; use --network private", port.container, port.host);
+        bail!(
+            "port {} cannot become {} in the host's network; use --network private",
+            port.container,
+            port.host
+        );
     }
     match (&args.ready, ports.first()) {
         (Some(text), _) => Ok(Some(Probe::parse(text)?)),
@@ -140,7 +145,9 @@ async fn open(
     output.note(format!("{}: {} layers, {}", located.image.name, layers.len(), human(size)));
     let opened = glowplug_image::open(store, &layers, timeline).await?;
     let (known, adopted, streamed) = (opened.known, opened.adopted, opened.streamed);
-    output.note(format!("{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"));
+    output.note(format!(
+        "{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"
+    ));
     Ok(Arc::new(opened.image))
 }
 
@@ -168,17 +175,18 @@ fn keep_profile(store: &Store, name: &str, known: Option<Profile>, image: &Image
 struct Work(PathBuf);
 
 impl Work {
+    /// Makes the directory, and removes what killed runs left: whoever holds the store's lock is its only run.
     fn make(global: &Global, id: &str) -> anyhow::Result<Self> {
-        let path = global.store.join("run").join(id);
-        if path.exists() {
-            // Left by a run that was killed: its mounts went with its process or are taken down now.
-            for name in ["rootfs/merged", "rootfs/lower"] {
-                let _ = glowplug_linux::mount::unmount(&path.join(name), true);
-            }
-            std::fs::remove_dir_all(&path).with_context(|| format!("remove {}", path.display()))?;
+        let all = std::path::absolute(global.store.join("run"))?;
+        for mount in glowplug_linux::mount::mounts_below(&all).unwrap_or_default().iter().rev() {
+            let _ = glowplug_linux::mount::unmount(mount, true);
         }
+        if all.exists() {
+            std::fs::remove_dir_all(&all).with_context(|| format!("remove {}", all.display()))?;
+        }
+        let path = all.join(id);
         std::fs::create_dir_all(&path).with_context(|| format!("create {}", path.display()))?;
-        Ok(Self(std::path::absolute(path)?))
+        Ok(Self(path))
     }
 }
 
@@ -233,7 +241,7 @@ impl Running {
         if args.network == "private" {
             for port in ports {
                 let dialer = self.container.dialer()?;
-                let forwarder = glowplug_sandbox::forward::Forwarder::open(port.clone(), dialer).await;
+                let forwarder = glowplug_sandbox::forward::Forwarder::open(*port, dialer).await;
                 open.push(forwarder.with_context(|| format!("publish port {} on the host", port.host))?);
             }
         }

@@ -94,8 +94,10 @@ fn remove(store: &Store, data: bool, all: bool, names: &[String], output: &Outpu
     if let Some(missing) = names.iter().find(|name| !known.iter().any(|image| image.name == **name)) {
         bail!("{missing} is not in the store; `glowplug store ls` lists what is");
     }
-    let (chosen, kept): (Vec<_>, Vec<_>) = known.into_iter().partition(|image| all || names.contains(&image.name));
-    let still_used: HashSet<Digest> = kept.iter().flat_map(|image| image.layers.iter().map(|layer| layer.0)).collect();
+    let (chosen, kept): (Vec<_>, Vec<_>) =
+        known.into_iter().partition(|image| all || names.contains(&image.name));
+    let still_used: HashSet<Digest> =
+        kept.iter().flat_map(|image| image.layers.iter().map(|layer| layer.0)).collect();
     for blob in chosen.iter().flat_map(|image| image.layers.iter().map(|layer| layer.0)) {
         // A layer that another image has stays for it.
         match (data, still_used.contains(&blob)) {
@@ -109,6 +111,8 @@ fn remove(store: &Store, data: bool, all: bool, names: &[String], output: &Outpu
     }
     let what = if data { "the data of " } else { "" };
     output.result(format!("removed {what}{} images", chosen.len()));
-    output.document(&json!({ "images": chosen.iter().map(|image| &image.name).collect::<Vec<_>>(), "data_only": data }));
+    output.document(
+        &json!({ "images": chosen.iter().map(|image| &image.name).collect::<Vec<_>>(), "data_only": data }),
+    );
     Ok(())
 }

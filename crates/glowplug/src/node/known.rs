@@ -21,7 +21,8 @@ pub struct KnownImage {
 impl KnownImage {
     /// An image as it was just looked up.
     pub fn of(name: &str, image: &ResolvedImage) -> Self {
-        let layers = image.layers.iter().map(|layer| (layer.descriptor.digest, layer.descriptor.size)).collect();
+        let layers =
+            image.layers.iter().map(|layer| (layer.descriptor.digest, layer.descriptor.size)).collect();
         Self { name: name.to_owned(), manifest: image.manifest_digest, layers }
     }
 
@@ -38,7 +39,8 @@ impl KnownImage {
     /// All of them, by name.
     pub fn all(store: &Store) -> Vec<Self> {
         let documents = store.documents().all(KIND);
-        let mut images: Vec<Self> = documents.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect();
+        let mut images: Vec<Self> =
+            documents.iter().filter_map(|bytes| serde_json::from_slice(bytes).ok()).collect();
         images.sort_by(|a, b| a.name.cmp(&b.name));
         images
     }

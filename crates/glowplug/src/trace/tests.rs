@@ -1,3 +1,5 @@
+//! What people see of a timeline, as text and as a page: the same facts in both, and none of the image's own markup.
+
 use glowplug_timeline::{Cause, Event, Fetch, Header, Mark, Phase, Span, Stall, reduce};
 
 use super::*;

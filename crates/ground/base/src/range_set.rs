@@ -21,10 +21,9 @@ impl RangeSet {
         }
         let first = self.ranges.partition_point(|r| r.end < range.start);
         let last = self.ranges.partition_point(|r| r.start <= range.end);
-        let merged = self.ranges[first..last].iter().fold(range, |all, r| ByteRange {
-            start: all.start.min(r.start),
-            end: all.end.max(r.end),
-        });
+        let merged = self.ranges[first..last]
+            .iter()
+            .fold(range, |all, r| ByteRange { start: all.start.min(r.start), end: all.end.max(r.end) });
         self.ranges.splice(first..last, [merged]);
     }
 
@@ -59,8 +58,10 @@ mod tests {
 
     #[test]
     fn ranges_merge_when_they_touch() {
-        let set: RangeSet =
-            [(10, 20), (30, 40), (20, 30), (50, 50), (60, 61)].map(|(a, b)| ByteRange::new(a, b)).into_iter().collect();
+        let set: RangeSet = [(10, 20), (30, 40), (20, 30), (50, 50), (60, 61)]
+            .map(|(a, b)| ByteRange::new(a, b))
+            .into_iter()
+            .collect();
         assert_eq!(set.iter().collect::<Vec<_>>(), [ByteRange::new(10, 40), ByteRange::new(60, 61)]);
         assert_eq!(set.bytes(), 31);
         assert!(set.contains(ByteRange::new(15, 40)));

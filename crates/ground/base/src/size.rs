@@ -49,7 +49,10 @@ mod tests {
 
     #[test]
     fn three_digits_are_enough() {
-        assert_eq!(["999 B", "1.00 kB", "131 MB", "3.46 GB"], [999, 1_000, 131_000_000, 3_460_000_000].map(human)[..]);
+        assert_eq!(
+            ["999 B", "1.00 kB", "131 MB", "3.46 GB"],
+            [999, 1_000, 131_000_000, 3_460_000_000].map(human)[..]
+        );
         assert_eq!(nanos(12_400_000), "12.4 ms");
         assert_eq!(nanos(1_120_000_000), "1.12 s");
     }

@@ -10,8 +10,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fuser::{
-    Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags, KernelConfig, LockOwner,
-    OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen, ReplyXattr, Request,
+    Errno, FileAttr, FileHandle, FileType, Filesystem, Generation, INodeNo, InitFlags, KernelConfig,
+    LockOwner, OpenFlags, ReplyAttr, ReplyData, ReplyDirectory, ReplyDirectoryPlus, ReplyEntry, ReplyOpen,
+    ReplyXattr, Request,
 };
 use glowplug_image::{Image, Node, NodeId, Tree};
 use glowplug_layer::Kind;
@@ -31,8 +32,11 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(image: Arc<Image>, runtime: Handle) -> Self {
-        let has_xattrs =
-            image.tree().nodes().iter().any(|node| image.entry(node).is_some_and(|entry| !entry.xattrs.is_empty()));
+        let has_xattrs = image
+            .tree()
+            .nodes()
+            .iter()
+            .any(|node| image.entry(node).is_some_and(|entry| !entry.xattrs.is_empty()));
         Self { image, runtime, has_xattrs }
     }
 
@@ -164,7 +168,14 @@ impl Filesystem for Door {
         });
     }
 
-    fn readdir(&self, _request: &Request, ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
+    fn readdir(
+        &self,
+        _request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        offset: u64,
+        mut reply: ReplyDirectory,
+    ) {
         let Some((id, node)) = self.node(ino) else { return reply.error(Errno::ENOENT) };
         for (at, name, child) in listing(id, node, offset) {
             let kind = self.image.tree().node(child).map_or(Kind::File, |node| node.kind);
@@ -187,7 +198,8 @@ impl Filesystem for Door {
         for (at, name, child) in listing(id, node, offset) {
             let Some(node) = self.image.tree().node(child) else { continue };
             let attributes = attributes(child, node);
-            if reply.add(inode(child), at + 1, OsStr::from_bytes(name), &FOR_EVER, &attributes, Generation(0)) {
+            if reply.add(inode(child), at + 1, OsStr::from_bytes(name), &FOR_EVER, &attributes, Generation(0))
+            {
                 break;
             }
         }

@@ -13,16 +13,17 @@ use oci_spec::runtime::Spec;
 use tokio::net::unix::pipe;
 use tokio::sync::watch;
 
-use crate::bundle::External;
 use crate::net::Dialer;
 use crate::spec::is_valid_id;
 use crate::wire::{Ended, Failure, now_ns};
 
 mod embedded;
+mod external;
 mod stdio;
 
 use embedded::Embedded;
 pub use embedded::Helper;
+use external::External;
 pub use glowplug_linux::cgroup::Usage;
 pub use stdio::StdStream;
 

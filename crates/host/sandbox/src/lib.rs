@@ -22,7 +22,6 @@
 //! - **A terminal, user namespaces, AppArmor and SELinux labels.** A specification that asks for one is refused.
 #![forbid(unsafe_code)]
 
-pub mod bundle;
 pub mod cdi;
 pub mod container;
 pub mod forward;

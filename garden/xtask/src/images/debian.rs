@@ -4,9 +4,9 @@
 use std::collections::BTreeMap;
 use std::process::Command;
 
-use super::tree::Tree;
 use crate::packages::debian::Deb;
 use crate::step;
+use crate::tree::Tree;
 
 /// The packages of the base layer.
 pub const BASE: &[&str] = &[

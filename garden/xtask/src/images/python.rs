@@ -4,11 +4,11 @@ use std::path::Path;
 
 use super::debian;
 use super::recipe::{Finish, Layer};
-use super::tree::Tree;
 use crate::interrupt::Partial;
 use crate::packages::debian::Deb;
 use crate::packages::python::{DIST_PACKAGES, Python};
 use crate::paths;
+use crate::tree::Tree;
 
 /// Whether the packages from PyPI carry their bytecode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -7,13 +7,13 @@ use anyhow::Context;
 
 use super::layout::Process;
 use super::python::{self, Bytecode};
-use super::tree::Tree;
 use super::{blob, debian, tiny};
 use crate::interrupt::Partial;
 use crate::packages::debian::{Deb, Debian, fingerprint};
 use crate::packages::python::{DIST_PACKAGES, Python};
 use crate::paths;
-use crate::rig::question::{Expected, Question};
+use crate::question::{Expected, Question};
+use crate::tree::Tree;
 
 /// Raised whenever the code that makes images changes what it makes.
 const RECIPES_VERSION: u32 = 2;

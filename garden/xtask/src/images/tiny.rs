@@ -3,7 +3,7 @@
 //! lazy start to show.
 
 use super::recipe::Layer;
-use super::tree::Tree;
+use crate::tree::Tree;
 
 /// What the image answers at [`ANSWER_PATH`].
 pub const ANSWER: &str = "the tiny image answers\n";

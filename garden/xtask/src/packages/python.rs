@@ -12,8 +12,8 @@ use anyhow::Context;
 use serde::Deserialize;
 
 use super::debian::{Debian, fingerprint};
-use crate::images::tree::Tree;
 use crate::interrupt::Partial;
+use crate::tree::Tree;
 use crate::{paths, step};
 
 /// Where pip puts packages in Debian's Python, relative to the root.

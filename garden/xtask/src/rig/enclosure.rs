@@ -69,6 +69,7 @@ pub fn enter(args: &[String]) -> anyhow::Result<()> {
 
 /// What the program inside does first: a `/run` of its own, and the loopback.
 pub fn furnish() -> anyhow::Result<()> {
+    interrupt::at_last(abort_fuse);
     step::run(Command::new("mount").args(["-t", "tmpfs", "-o", "mode=755", "glowplug-run", "/run"]))?;
     std::fs::create_dir_all(super::nodes())?;
     Ok(())
@@ -84,8 +85,13 @@ fn lock() -> anyhow::Result<File> {
     Ok(file)
 }
 
+fn abort_fuse() {
+    super::fuse::abort_below(&super::nodes());
+}
+
 /// Removes the nodes' stores and the empty control groups that a rig left.
 fn clean() {
+    abort_fuse();
     let _ = std::fs::remove_dir_all(super::nodes());
     let root = Path::new("/sys/fs/cgroup");
     remove_groups(root);

@@ -149,7 +149,12 @@ impl Start {
 
 impl Drop for Start {
     fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         let _ = self.child.kill();
+        // One that waits for its own mount would never end.
+        super::fuse::abort_below(&super::nodes());
         let _ = self.child.wait();
     }
 }

@@ -6,6 +6,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
+use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
 use super::Rig;
@@ -18,6 +19,8 @@ use crate::images::Name;
 const PORT: u16 = 8080;
 /// After this a start counts as failed.
 const DEADLINE: Duration = Duration::from_secs(900);
+/// A start without an answer that moved nothing for so long hangs.
+const STUCK: Duration = Duration::from_secs(90);
 /// A link that moved nothing for so long has moved everything.
 const LINK_IDLE: Duration = Duration::from_secs(2);
 /// How often containerd is asked whether the container still runs: seldom, for asking costs CPU.
@@ -101,6 +104,27 @@ impl<'a> Begin<'a> {
     }
 }
 
+/// When bytes last came over the link.
+struct Traffic<'a> {
+    begin: &'a Begin<'a>,
+    seen: u64,
+    at: Instant,
+}
+
+impl<'a> Traffic<'a> {
+    fn now(begin: &'a Begin<'a>) -> anyhow::Result<Self> {
+        Ok(Self { begin, seen: begin.link_bytes()?, at: Instant::now() })
+    }
+
+    fn idle_for(&mut self) -> anyhow::Result<Duration> {
+        let now = self.begin.link_bytes()?;
+        if now > self.seen + NOISE_BYTES {
+            (self.seen, self.at) = (now, Instant::now());
+        }
+        Ok(self.at.elapsed())
+    }
+}
+
 fn server() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))
 }
@@ -110,16 +134,19 @@ pub fn glowplug(rig: &Rig, node: &Node, image: Name, reference: &str) -> anyhow:
     let question = image.question()?;
     let begin = Begin::now(rig)?;
     let mut start = node.run(reference, image.ready_path())?;
-    let answer = question.ask_until_right(server(), begin.at + DEADLINE, || start.check_alive())?;
+    let mut traffic = Traffic::now(&begin)?;
+    let answer = question.ask_until_right(server(), begin.at + DEADLINE, || {
+        start.check_alive()?;
+        if traffic.idle_for()? > STUCK {
+            bail!("no answer, and no byte for {STUCK:?}; it printed:\n{}", start.printed().trim_end());
+        }
+        Ok(())
+    })?;
     let mut outcome = begin.answered(answer)?;
-    let (mut seen, mut moved_at) = (begin.link_bytes()?, Instant::now());
-    while start.complete_after().is_none() && moved_at.elapsed() < LINK_IDLE {
+    let mut traffic = Traffic::now(&begin)?;
+    while start.complete_after().is_none() && traffic.idle_for()? < LINK_IDLE {
         std::thread::sleep(Duration::from_millis(50));
         start.check_alive()?;
-        let now = begin.link_bytes()?;
-        if now > seen + NOISE_BYTES {
-            (seen, moved_at) = (now, Instant::now());
-        }
     }
     outcome.complete_link_bytes = begin.link_bytes()?;
     outcome.complete_cpu_seconds = begin.cpu_seconds();

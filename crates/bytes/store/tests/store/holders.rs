@@ -128,6 +128,23 @@ fn a_damaged_index_reads_as_no_layer_and_another_index_ends_the_old_presence() {
 }
 
 #[test]
+fn a_layer_that_is_made_again_does_not_inherit_the_old_ones_presence() {
+    let dir = tempfile::tempdir().unwrap();
+    let sample = Sample::new(1, 6);
+    let store = open(dir.path());
+    sample.fill(&sample.in_store(&store));
+    std::fs::write(layer_dir(dir.path(), &sample.blob()).join("index"), "garbage").unwrap();
+    assert!(store.layer(&sample.blob()).is_none());
+    // The same index, so the old journal would fit; but the data is gone with the old layer.
+    let layer = sample.in_store(&store);
+    assert_eq!(sample.check(&layer), [] as [usize; 0]);
+    sample.fill(&layer);
+    drop((layer, store));
+    let store = open(dir.path());
+    assert_eq!(sample.check(&store.layer(&sample.blob()).unwrap()).len(), sample.spans());
+}
+
+#[test]
 fn data_never_goes_while_somebody_holds_the_layer() {
     let dir = tempfile::tempdir().unwrap();
     let (store, sample) = (open(dir.path()), Sample::new(1, 3));

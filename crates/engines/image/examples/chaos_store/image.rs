@@ -92,7 +92,7 @@ pub fn spec(dir: &Path, form: usize) -> LayerSpec {
     let bytes = std::fs::read(blob(dir, form)).unwrap();
     let digest = Digest::of(&bytes);
     let source = Arc::new(Spoken(MemorySource::new(FORMS[form].0, bytes)));
-    LayerSpec { blob: digest, compression: FORMS[form].1, source }
+    LayerSpec { blob: digest, compression: FORMS[form].1, source, soci: None }
 }
 
 #[derive(Debug)]

@@ -45,7 +45,7 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
             continue;
         }
         if cause != Cause::Fault {
-            fetcher.until_nobody_waits().await;
+            fetcher.make_way(&waiting).await;
         }
         match stream.next().await {
             Some(Ok(piece)) => {
@@ -133,10 +133,11 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
                 held.extend_from_slice(now);
                 rest = later;
                 if held.len() as u64 == spans[span].stream.len() {
-                    if let (true, Some(ticket)) = (wanted, mine.pop_front()) {
-                        if let Err((Some(ticket), error)) = ticket.commit(&held) {
-                            ticket.fail(FlightError { message: chain(&error), errno: error.errno() });
-                        }
+                    if wanted
+                        && let Some(ticket) = mine.pop_front()
+                        && let Err((Some(ticket), error)) = ticket.commit(&held)
+                    {
+                        ticket.fail(FlightError { message: chain(&error), errno: error.errno() });
                     }
                     held.clear();
                     span += 1;

@@ -32,7 +32,12 @@ impl Report {
         header.image_bytes = Some(located.image.layers.iter().map(|layer| layer.descriptor.size).sum());
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let monotonic_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
-        Self { header, file: args.timeline.clone(), zero_ns: monotonic_ns.saturating_sub(timeline.now_ns()), timeline }
+        Self {
+            header,
+            file: args.timeline.clone(),
+            zero_ns: monotonic_ns.saturating_sub(timeline.now_ns()),
+            timeline,
+        }
     }
 
     /// Adds the steps of the container's creation.
@@ -64,7 +69,8 @@ impl Report {
     /// Writes the timeline as far as it goes.
     pub fn write(&self) -> anyhow::Result<()> {
         let Some(file) = &self.file else { return Ok(()) };
-        std::fs::write(file, write(&self.events())).with_context(|| format!("write the timeline {}", file.display()))
+        std::fs::write(file, write(&self.events()))
+            .with_context(|| format!("write the timeline {}", file.display()))
     }
 
     fn events(&self) -> Vec<Event> {

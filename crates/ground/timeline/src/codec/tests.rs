@@ -1,3 +1,5 @@
+//! Timelines as text: what was written is read back, and no text makes the reader panic or go beyond its limits.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! Starts worked out by hand, and any start at all against a model that asks instant by instant.
+
 use proptest::prelude::*;
 
 use super::*;

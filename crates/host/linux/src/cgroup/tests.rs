@@ -1,3 +1,5 @@
+//! Cgroup layouts from mount tables, and the files that limits land in, over a made-up hierarchy.
+
 use super::*;
 
 const HYBRID: &str = "\

@@ -108,7 +108,7 @@ impl Embedded {
     ) -> Result<(Self, watch::Receiver<Phase>, Vec<Step>), CreateError> {
         let Settings { id, bundle, helper, .. } = settings;
         if spec.hooks().is_some() {
-            crate::bundle::write_config(&bundle, &spec)?;
+            super::external::write_config(&bundle, &spec)?;
         }
         let helper = helper.map_or_else(|| Helper::spawn(&id), Ok)?;
         if helper.id != id {

@@ -1,3 +1,5 @@
+//! Probes as they are written, and against servers that take their time; the patience that bytes buy.
+
 use super::*;
 use proptest::prelude::*;
 use std::sync::atomic::{AtomicU64, Ordering};

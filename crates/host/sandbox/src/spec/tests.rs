@@ -1,3 +1,5 @@
+//! From an image's configuration and the options of a run to what the container is given: Docker's rules in cases.
+
 use super::*;
 use proptest::prelude::*;
 

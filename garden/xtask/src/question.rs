@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(20);
 /// For one try.
-const TRY: Duration = Duration::from_secs(120);
+const TRY: Duration = Duration::from_secs(60);
 /// No server here answers with more.
 const ANSWER_LIMIT_BYTES: u64 = 1 << 20;
 

@@ -9,7 +9,7 @@ use oci_spec::runtime::Spec;
 use tokio::process::{Child, Command};
 use tokio::sync::watch;
 
-use crate::container::{CreateError, Exit, Phase, TheirEnds};
+use super::{CreateError, Exit, Phase, TheirEnds};
 use crate::wire::now_ns;
 
 /// How often a starting runtime's pid file is looked for. It is written once, some 20 ms after the start, by a program that cannot tell
@@ -17,14 +17,14 @@ use crate::wire::now_ns;
 const PID_FILE_POLL: Duration = Duration::from_millis(1);
 
 /// Writes `config.json` into a bundle directory.
-pub fn write_config(bundle: &Path, spec: &Spec) -> Result<(), CreateError> {
+pub(super) fn write_config(bundle: &Path, spec: &Spec) -> Result<(), CreateError> {
     let text = serde_json::to_vec_pretty(spec).map_err(|e| CreateError::io("write config.json")(e.into()))?;
     fs::write(bundle.join("config.json"), text).map_err(CreateError::io("write config.json"))
 }
 
 /// A container run by an external runtime.
 #[derive(Debug)]
-pub(crate) struct External {
+pub(super) struct External {
     program: PathBuf,
     id: String,
     bundle: PathBuf,
