@@ -13,8 +13,6 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, bail};
 use tar::{EntryType, Header};
 
-use crate::packages::debian::Deb;
-
 /// The time that everything gets which has none of its own, in seconds since the Unix epoch (2024-01-01).
 pub const EPOCH_SECONDS: u64 = 1_704_067_200;
 
@@ -78,23 +76,23 @@ impl Tree {
         Self::default()
     }
 
-    /// All files of the packages, with the links of the merged `/usr`.
-    pub fn from_debs(debs: &[Deb]) -> anyhow::Result<Self> {
+    /// All files of the packages in these `.deb` files, with the links of the merged `/usr`.
+    pub fn from_debs<'a>(debs: impl IntoIterator<Item = &'a Path>) -> anyhow::Result<Self> {
         let mut tree = Self::new();
         for top in MERGED {
             tree.folder(&format!("usr/{top}"), 0o755);
             tree.symlink(top, &format!("usr/{top}"));
         }
         for deb in debs {
-            tree.add_deb(deb).with_context(|| format!("cannot unpack {}", deb.file.display()))?;
+            tree.add_deb(deb).with_context(|| format!("cannot unpack {}", deb.display()))?;
         }
         Ok(tree)
     }
 
-    fn add_deb(&mut self, deb: &Deb) -> anyhow::Result<()> {
+    fn add_deb(&mut self, deb: &Path) -> anyhow::Result<()> {
         let mut child = Command::new("dpkg-deb")
             .arg("--fsys-tarfile")
-            .arg(&deb.file)
+            .arg(deb)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()?;

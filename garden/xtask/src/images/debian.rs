@@ -44,7 +44,7 @@ const NSSWITCH: &str = "passwd: files\ngroup: files\nshadow: files\nhosts: files
 
 /// The base layer.
 pub fn base(debs: &[Deb]) -> anyhow::Result<Tree> {
-    let mut tree = Tree::from_debs(debs)?;
+    let mut tree = Tree::from_debs(debs.iter().map(|deb| &*deb.file))?;
     for (made, from) in [
         ("etc/passwd", "usr/share/base-passwd/passwd.master"),
         ("etc/group", "usr/share/base-passwd/group.master"),
@@ -97,7 +97,7 @@ pub fn base(debs: &[Deb]) -> anyhow::Result<Tree> {
 /// A layer of further packages on top of others.
 pub fn further(all: &[Deb], below: &[Deb]) -> anyhow::Result<Tree> {
     let added: Vec<Deb> = all.iter().filter(|deb| !below.contains(deb)).cloned().collect();
-    let mut tree = Tree::from_debs(&added)?;
+    let mut tree = Tree::from_debs(added.iter().map(|deb| &*deb.file))?;
     // The links of the merged /usr are in the base layer already.
     tree.retain(|path| !["bin", "lib", "lib64", "sbin"].contains(&path));
     tree.folder("var/lib/dpkg", 0o755);
@@ -116,7 +116,7 @@ fn database(tree: &mut Tree, all: &[Deb], added: &[Deb]) -> anyhow::Result<()> {
     }
     tree.file("var/lib/dpkg/status", 0o644, status);
     for deb in added {
-        let listing = Tree::from_debs(std::slice::from_ref(deb))?;
+        let listing = Tree::from_debs([&*deb.file])?;
         let list: String = listing.paths().map(|path| format!("/{path}\n")).collect();
         tree.file(&format!("var/lib/dpkg/info/{}.list", deb.name), 0o644, list);
     }

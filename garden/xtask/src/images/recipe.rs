@@ -171,7 +171,7 @@ impl Recipe {
     /// Makes the layers, the lowest first.
     pub fn layers(&self) -> anyhow::Result<Vec<Layer>> {
         let Some(lock) = self.name.lock_file() else {
-            let package = Tree::from_debs(&self.all)?;
+            let package = Tree::from_debs(self.all.iter().map(|deb| &*deb.file))?;
             return Ok(tiny::layers(
                 package.bytes("usr/bin/busybox").context("no busybox in busybox-static")?,
             ));

@@ -32,7 +32,7 @@ impl Python {
         if !root.exists() {
             step::say("unpacking a private Python under target/glowplug-rig/tools");
             let partial = Partial::folder(&root)?;
-            Tree::from_debs(&debs)?.write_to(partial.path())?;
+            Tree::from_debs(debs.iter().map(|deb| &*deb.file))?.write_to(partial.path())?;
             for folder in ["dev", "proc", "tmp", "wheels", "out", "root"] {
                 std::fs::create_dir_all(partial.path().join(folder))?;
             }
@@ -46,7 +46,7 @@ impl Python {
     pub fn wheels(&self, label: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
         let lock =
             std::fs::read(requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
-        let digest = crate::images::blob::sha256_hex(&lock);
+        let digest = glowplug_base::Digest::of(&lock).hex();
         let place = paths::rig().join("wheels").join(format!("{label}_{}", &digest[..16]));
         if !place.exists() {
             step::say(format!("fetching the Python packages of `{label}` from PyPI"));
