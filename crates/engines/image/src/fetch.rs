@@ -4,11 +4,12 @@
 //! soon as its last byte is here, so the first reader does not wait for the last span. Runs for readers start at once.
 //! All other runs pause between pieces while a reader waits, so the link is the reader's.
 
+mod courtesy;
 mod plan;
 mod run;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use glowplug_layer::Recipe;
 use glowplug_source::RangeSource;
@@ -44,6 +45,9 @@ pub(crate) struct Fetcher {
     /// For each layer, where the last reader's run ended and how long it was, in spans.
     trails: Vec<AtomicU64>,
     moved: AtomicU64,
+    plan: Plan,
+    /// The start is over: nobody minds long requests any more.
+    settled: AtomicBool,
 }
 
 impl Fetcher {
@@ -51,6 +55,8 @@ impl Fetcher {
         let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
         Self {
             trails: supplies.iter().map(|_| AtomicU64::new(u64::MAX)).collect(),
+            plan: Plan::new(supplies.iter().map(|supply| supply.layer.clone()).collect()),
+            settled: AtomicBool::new(false),
             supplies,
             timeline,
             urgent: watch::Sender::new(0),
@@ -89,6 +95,7 @@ impl Fetcher {
         }
         if !mine.is_empty() {
             self.read_ahead(layer, &mut mine, spans.end);
+            self.plan.follow(layer, mine.last().map_or(spans.end, |ticket| ticket.span() + 1));
             self.spawn_urgent(layer, mine);
         }
         // While anybody waits, prefetching elsewhere makes room, even when the span is already on its way.
@@ -133,16 +140,15 @@ impl Fetcher {
 
     /// Brings the profile's spans in its order, then all others. Ends when everything is here or the image is closed.
     pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>) {
-        let plan =
-            Arc::new(Plan::new(self.supplies.iter().map(|supply| supply.layer.clone()).collect(), order));
+        self.plan.expect(order);
         let streams: Vec<_> = (0..PREFETCH_STREAMS)
             .map(|_| {
-                let (this, plan) = (Arc::downgrade(self), plan.clone());
+                let this = Arc::downgrade(self);
                 tokio::spawn(async move {
                     while let Some(this) = this.upgrade() {
                         // Nothing is claimed while readers wait: who claims a span must bring it.
                         this.make_way([]).await;
-                        let Some((layer, run, cause)) = plan.next() else { break };
+                        let Some((layer, run, cause)) = this.plan.next(this.is_settled()) else { break };
                         this.bring(layer, run, cause).await;
                     }
                 })
@@ -159,6 +165,15 @@ impl Fetcher {
                 timeline.mark(Mark::COMPLETE);
             }
         });
+    }
+
+    /// The start is over.
+    pub(crate) fn settle(&self) {
+        self.settled.store(true, Ordering::Relaxed);
+    }
+
+    fn is_settled(&self) -> bool {
+        self.settled.load(Ordering::Relaxed)
     }
 
     /// Lets readers go first: returns when nobody waits, or when somebody waits for this very run.

@@ -78,10 +78,25 @@ impl Image {
         self.fetcher.start_prefetch(order);
     }
 
+    /// The start is over: from here on the rest may come as fast as it can.
+    pub fn settle(&self) {
+        self.fetcher.settle();
+    }
+
     /// What was touched since the image was opened, in order.
     pub fn touched(&self) -> Profile {
-        let touches = self.recorder.touches();
-        Profile::of_run(touches.into_iter().map(|(layer, span, at)| (self.blobs[layer as usize], span, at)))
+        self.touched_within(u64::MAX)
+    }
+
+    /// What was touched in the first `ms` milliseconds since the image was opened, in order.
+    pub fn touched_within(&self, ms: u64) -> Profile {
+        let touches = self.recorder.touches().into_iter().filter(|(_, _, at)| *at <= ms);
+        Profile::of_run(touches.map(|(layer, span, at)| (self.blobs[layer as usize], span, at)))
+    }
+
+    /// Milliseconds since the image was opened.
+    pub fn age_ms(&self) -> u64 {
+        (self.timeline.now_ns() - self.opened_ns) / 1_000_000
     }
 
     /// Reads without waiting: `None` when bytes are missing.
@@ -121,7 +136,7 @@ impl Image {
     }
 
     fn touch(&self, layer: usize, spans: std::ops::Range<usize>) {
-        self.recorder.touch(layer, spans, || (self.timeline.now_ns() - self.opened_ns) / 1_000_000);
+        self.recorder.touch(layer, spans, || self.age_ms());
     }
 
     /// The pieces of a read; `None` beyond the end of the file and for what is not a file.

@@ -34,6 +34,8 @@ const PROFILES: &str = "profiles";
 /// How long a container may take to end after it was asked to, as Docker has it.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
+/// How long after readiness reads still belong to the start: servers load the rest at their first request.
+const FIRST_ANSWERS_MS: u64 = 10_000;
 
 /// Runs the command.
 pub fn run(global: &Global, args: &RunArgs, output: &Output, clock: Clock) -> anyhow::Result<ExitCode> {
@@ -72,10 +74,12 @@ async fn start(
     image.start_prefetch(profile.as_ref());
 
     let work = Work::make(global, &id)?;
+    // The first start of a kind is watched, so that the next can be streamed in its order.
+    let watch = profile.is_none();
     let mounting = timeline.span(Phase::Create, "mount");
     let (rootfs, image_again, handle) =
         (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
-    let rootfs = tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle)).await??;
+    let rootfs = tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle, watch)).await??;
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
 
@@ -94,10 +98,13 @@ async fn start(
     match readied {
         Some(Ok(())) => {
             timeline.mark(Mark::READY);
-            keep_profile(store, &profile_name, profile, &image);
+            image.settle();
+            let lesson = Lesson { name: profile_name, known: profile, ready_ms: image.age_ms() };
+            lesson.keep(store, &image);
             report.ready(output)?;
             if !args.until_ready {
                 code = running.until_exit(&mut stop, &located).await;
+                lesson.keep(store, &image);
             }
         }
         Some(Err(error)) => {
@@ -156,18 +163,28 @@ fn profile_name(located: &Located, args: &RunArgs) -> String {
     format!("{} {:?} {:?}", located.image.manifest_digest, args.entrypoint, args.args)
 }
 
-fn keep_profile(store: &Store, name: &str, known: Option<Profile>, image: &Image) {
-    let run = image.touched();
-    // Served by the kernel, an image does not tell what was read.
-    if run.is_empty() {
-        return;
-    }
-    let merged = match known {
-        Some(known) => known.merge(&run),
-        None => run,
-    };
-    if let Err(error) = store.documents().put(PROFILES, name, &merged.encode()) {
-        tracing::warn!(%error, "the start profile could not be kept");
+/// What a run teaches: when it was ready, and what was known before it.
+struct Lesson {
+    name: String,
+    known: Option<Profile>,
+    ready_ms: u64,
+}
+
+impl Lesson {
+    /// Keeps what was learned so far. Called when ready and again at the end: the first answer reads, too.
+    fn keep(&self, store: &Store, image: &Image) {
+        let run = image.touched_within(self.ready_ms.saturating_add(FIRST_ANSWERS_MS));
+        // Served by the kernel, an image does not tell what was read.
+        if run.is_empty() {
+            return;
+        }
+        let merged = match self.known.clone() {
+            Some(known) => known.merge(&run),
+            None => run,
+        };
+        if let Err(error) = store.documents().put(PROFILES, &self.name, &merged.encode()) {
+            tracing::warn!(%error, "the start profile could not be kept");
+        }
     }
 }
 

@@ -41,14 +41,14 @@ fn main() {
         let image = opened(&store, &layers).await;
         if door == "erofs" {
             complete(&image).await;
-            return Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current()).unwrap();
+            return Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
         }
         drop(image);
         for layer in &layers {
             store.drop_data(&layer.blob).unwrap();
         }
         let image = opened(&store, &layers).await;
-        let rootfs = Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current()).unwrap();
+        let rootfs = Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
         complete(&image).await;
         rootfs
     });

@@ -68,13 +68,14 @@ pub struct Rootfs {
 
 impl Rootfs {
     /// Mounts `image` with its working directories below `work`, which is made. `runtime` waits for missing bytes.
+    /// With `watch`, reads pass through this process even when every byte is here, so that they can be learned from.
     ///
     /// # Errors
     /// The kernel refuses a mount or a directory cannot be made; nothing stays mounted then.
-    pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle) -> Result<Self, MountError> {
+    pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle, watch: bool) -> Result<Self, MountError> {
         let mut rootfs = Self { work: work.to_owned(), door: Door::Fuse, session: None, mounted: Vec::new() };
         let lower = rootfs.directory("lower")?;
-        if image.is_complete() && rootfs.mount_erofs(image, &lower) {
+        if !watch && image.is_complete() && rootfs.mount_erofs(image, &lower) {
             rootfs.door = Door::Erofs;
         } else {
             rootfs.mount_fuse(image, &lower, runtime)?;

@@ -1,4 +1,4 @@
-//! What to prefetch next: the profile's order first, then every layer from its first span to its last.
+//! What to prefetch next: the profile's order first, then everything, from where readers were last.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,9 +7,13 @@ use glowplug_layer::Recipe;
 use glowplug_store::{Claim, Layer, Ticket};
 use glowplug_timeline::Cause;
 
-/// Blob bytes of one prefetch request. Long enough that a round trip is small beside it (4 MiB are 34 ms of a 1 Gbit/s
-/// link), short enough that several streams share the work.
-const RUN_BYTES: u64 = 4 * 1024 * 1024;
+/// Blob bytes of one prefetch request while the start goes on. What is asked for comes, also when a reader's request is
+/// made a moment later: three streams of 1 MiB keep it waiting for at most 25 ms of a 1 Gbit/s link.
+const STARTING_RUN_BYTES: u64 = 1024 * 1024;
+/// The same when the start is over: a round trip is small beside it.
+const SETTLED_RUN_BYTES: u64 = 8 * 1024 * 1024;
+/// How far ahead in the profile a neighbour may stand to come along in one request.
+const PROFILE_LOOKAHEAD: usize = 64;
 
 /// The plan of one image, shared by its prefetch streams.
 #[derive(Debug)]
@@ -22,54 +26,92 @@ pub(super) struct Plan {
 struct State {
     /// Spans of the profile still to bring.
     profile: VecDeque<(usize, usize)>,
-    /// Where the sweep over everything stands: layer and span.
+    /// Where the sweep over everything goes on: layer and span.
     sweep: (usize, usize),
 }
 
 impl Plan {
-    pub(super) fn new(layers: Vec<Arc<Layer>>, order: Vec<(usize, usize)>) -> Self {
-        let known = |(layer, span): &(usize, usize)| *span < layers[*layer].index().spans.len();
-        let profile = order.into_iter().filter(known).collect();
-        Self { layers, state: Mutex::new(State { profile, sweep: (0, 0) }) }
+    pub(super) fn new(layers: Vec<Arc<Layer>>) -> Self {
+        Self { layers, state: Mutex::new(State { profile: VecDeque::new(), sweep: (0, 0) }) }
+    }
+
+    /// Sets the order of the start profile.
+    pub(super) fn expect(&self, order: Vec<(usize, usize)>) {
+        let known = |(layer, span): &(usize, usize)| *span < self.layers[*layer].index().spans.len();
+        self.lock().profile = order.into_iter().filter(known).collect();
+    }
+
+    /// A reader wanted this span: what lies behind it is likely to be wanted next, for archives keep together what
+    /// belongs together.
+    pub(super) fn follow(&self, layer: usize, span: usize) {
+        self.lock().sweep = (layer, span);
     }
 
     /// The next run to bring, claimed; nothing when all is here or on its way.
-    pub(super) fn next(&self) -> Option<(usize, Vec<Ticket>, Cause)> {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn next(&self, settled: bool) -> Option<(usize, Vec<Ticket>, Cause)> {
+        let limit = if settled { SETTLED_RUN_BYTES } else { STARTING_RUN_BYTES };
+        let mut state = self.lock();
         while let Some((layer, span)) = state.profile.pop_front() {
             if let Claim::Mine(ticket) = self.layers[layer].claim(span) {
-                let mut run = vec![ticket];
-                // Neighbours follow in one request as long as the profile wants them next.
-                while let Some(&(next_layer, next)) = state.profile.front() {
-                    if next_layer != layer || next != span + run.len() || self.bytes(layer, &run) >= RUN_BYTES
-                    {
-                        break;
-                    }
-                    state.profile.pop_front();
-                    let Claim::Mine(ticket) = self.layers[layer].claim(next) else { break };
-                    run.push(ticket);
-                }
-                return Some((layer, run, Cause::Profile));
+                return Some((layer, self.expected_row(&mut state.profile, layer, ticket, limit), Cause::Profile));
             }
         }
-        while state.sweep.0 < self.layers.len() {
-            let layer = state.sweep.0;
-            let spans = self.layers[layer].index().spans.len();
-            let mut run: Vec<Ticket> = Vec::new();
-            while state.sweep.1 < spans && self.bytes(layer, &run) < RUN_BYTES {
-                match self.layers[layer].claim(state.sweep.1) {
-                    Claim::Mine(ticket) => run.push(ticket),
-                    _ if run.is_empty() => {}
-                    _ => break,
-                }
-                state.sweep.1 += 1;
-            }
-            if !run.is_empty() {
+        let count = self.layers.len();
+        let (first, from) = state.sweep;
+        // Once around: the rest of the layer, the others, and at last what lies before.
+        for step in 0..=count {
+            let layer = (first + step) % count.max(1);
+            let spans = self.layers.get(layer)?.index().spans.len();
+            let range = match step {
+                0 => from..spans,
+                _ if step == count => 0..from.min(spans),
+                _ => 0..spans,
+            };
+            let run = self.missing_row(layer, range, limit);
+            if let Some(last) = run.last() {
+                state.sweep = (layer, last.span() + 1);
                 return Some((layer, run, Cause::Background));
             }
-            state.sweep = (layer + 1, 0);
         }
         None
+    }
+
+    /// A span and the neighbours behind it that the profile wants soon.
+    fn expected_row(
+        &self,
+        profile: &mut VecDeque<(usize, usize)>,
+        layer: usize,
+        ticket: Ticket,
+        limit: u64,
+    ) -> Vec<Ticket> {
+        let mut next = ticket.span() + 1;
+        let mut run = vec![ticket];
+        while self.bytes(layer, &run) < limit {
+            let Some(at) = profile.iter().take(PROFILE_LOOKAHEAD).position(|wanted| *wanted == (layer, next)) else {
+                break;
+            };
+            profile.remove(at);
+            let Claim::Mine(ticket) = self.layers[layer].claim(next) else { break };
+            run.push(ticket);
+            next += 1;
+        }
+        run
+    }
+
+    /// The first row of spans in `range` that nobody has or fetches.
+    fn missing_row(&self, layer: usize, range: std::ops::Range<usize>, limit: u64) -> Vec<Ticket> {
+        let mut run: Vec<Ticket> = Vec::new();
+        for span in range {
+            if self.bytes(layer, &run) >= limit {
+                break;
+            }
+            match self.layers[layer].claim(span) {
+                Claim::Mine(ticket) => run.push(ticket),
+                _ if run.is_empty() => {}
+                _ => break,
+            }
+        }
+        run
     }
 
     fn bytes(&self, layer: usize, run: &[Ticket]) -> u64 {
@@ -77,6 +119,10 @@ impl Plan {
         // A layer without a way in streams as a whole, however much of it is missing: take all of it.
         let counted = run.iter().filter(|ticket| spans[ticket.span()].recipe != Recipe::Whole);
         counted.map(|ticket| spans[ticket.span()].blob.len()).sum()
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

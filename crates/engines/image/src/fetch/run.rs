@@ -12,6 +12,7 @@ use glowplug_store::{FlightError, Layer, Ticket};
 use glowplug_timeline::Cause;
 
 use super::Fetcher;
+use super::courtesy::politely;
 use crate::decode::decode;
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
@@ -72,14 +73,16 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
             _ => this.decoders.acquire().await.ok(),
         };
         let supply = this.supplies[layer].clone();
-        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes).await;
+        // Also after the start: the first requests want the processor as much, and idle cores are taken all the same.
+        let polite = cause == Cause::Background;
+        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes, polite).await;
         let (Err(reason), Some(ticket)) = (attempt, ticket) else { return };
         // Wrong bytes are asked for once more: a proxy or a cable may have garbled them. The store never sees them.
         tracing::warn!(layer = %supply.source.name(), span = ticket.span(), %reason, "wrong bytes, fetching them again");
         let range = supply.layer.index().spans[ticket.span()].blob;
         match read_all(&*supply.source, range, cause).await {
             Ok(bytes) => {
-                let (again, ticket) = land(supply.layer.clone(), ticket, bytes.into()).await;
+                let (again, ticket) = land(supply.layer.clone(), ticket, bytes.into(), polite).await;
                 if let (Err(reason), Some(ticket)) = (again, ticket) {
                     let message = format!("{}: span {}: {reason}", supply.source.name(), ticket.span());
                     ticket.fail(FlightError::io(message));
@@ -97,14 +100,20 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
 }
 
 /// Decodes and commits; gives the ticket back when the bytes were wrong.
-async fn land(layer: Arc<Layer>, ticket: Ticket, bytes: Bytes) -> (Result<(), String>, Option<Ticket>) {
-    let done = tokio::task::spawn_blocking(move || match decode(&layer, ticket.span(), &bytes) {
+async fn land(
+    layer: Arc<Layer>,
+    ticket: Ticket,
+    bytes: Bytes,
+    polite: bool,
+) -> (Result<(), String>, Option<Ticket>) {
+    let work = move || match decode(&layer, ticket.span(), &bytes) {
         Ok(stream) => match ticket.commit(&stream) {
             Ok(()) => (Ok(()), None),
             Err((ticket, error)) => (Err(chain(&error)), ticket),
         },
         Err(reason) => (Err(reason), Some(ticket)),
-    });
+    };
+    let done = tokio::task::spawn_blocking(move || if polite { politely(work) } else { work() });
     done.await.unwrap_or_else(|panic| (Err(panic.to_string()), None))
 }
 
