@@ -10,6 +10,7 @@ mod run;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use glowplug_layer::Recipe;
 use glowplug_source::RangeSource;
@@ -139,16 +140,21 @@ impl Fetcher {
     }
 
     /// Brings the profile's spans in its order, then all others. Ends when everything is here or the image is closed.
-    pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>) {
+    ///
+    /// What nobody is known to want comes only while `spare` says that a processor is free.
+    pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>, spare: &Spare) {
         self.plan.expect(order);
         let streams: Vec<_> = (0..PREFETCH_STREAMS)
             .map(|_| {
-                let this = Arc::downgrade(self);
+                let (this, spare) = (Arc::downgrade(self), spare.clone());
                 tokio::spawn(async move {
                     while let Some(this) = this.upgrade() {
                         // Nothing is claimed while readers wait: who claims a span must bring it.
                         this.make_way([]).await;
-                        let Some((layer, run, cause)) = this.plan.next(this.is_settled()) else { break };
+                        let free = this.plan.expects_more() || a_free_processor(&spare).await;
+                        let Some((layer, run, cause)) = this.plan.next(this.is_settled() && free) else {
+                            break;
+                        };
                         this.bring(layer, run, cause).await;
                     }
                 })
@@ -184,6 +190,26 @@ impl Fetcher {
         // The sender lives in self, so this can only end well.
         let _ = urgent.wait_for(ours).await;
     }
+}
+
+/// Tells whether a processor is free.
+pub type Spare = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How often to look for a free processor, and how often at most for one request: a machine that is busy for good gets
+/// its image all the same, if slowly.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOKS: usize = 15;
+
+/// Waits until a processor is free, for a while; tells whether one is.
+async fn a_free_processor(spare: &Spare) -> bool {
+    for _ in 0..LOOKS {
+        if spare() {
+            return true;
+        }
+        // The kernel has no event for this.
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    false
 }
 
 /// Counts a waiting reader for as long as it lives.

@@ -7,7 +7,7 @@ use glowplug_layer::{Entry, Extent};
 use glowplug_store::Layer;
 use glowplug_timeline::Timeline;
 
-use crate::fetch::{Fetcher, Supply};
+use crate::fetch::{Fetcher, Spare, Supply};
 use crate::profile::{self, Profile, Recorder};
 use crate::tree::{Merger, Node, NodeId, Tree};
 use crate::{ImageError, ReadError};
@@ -72,10 +72,11 @@ impl Image {
         self.fetcher.supplies()[layer as usize].layer.index().entries.get(entry as usize)
     }
 
-    /// Begins to bring what the profile expects, then everything else. Needs a tokio runtime.
-    pub fn start_prefetch(&self, profile: Option<&Profile>) {
+    /// Begins to bring what the profile expects, then, as long as `spare` says that a processor is free, everything else.
+    /// Needs a tokio runtime.
+    pub fn start_prefetch(&self, profile: Option<&Profile>, spare: &Spare) {
         let order = profile.map(|profile| profile::order(profile, &self.blobs)).unwrap_or_default();
-        self.fetcher.start_prefetch(order);
+        self.fetcher.start_prefetch(order, spare);
     }
 
     /// The start is over: from here on the rest may come as fast as it can.

@@ -21,6 +21,7 @@ pub mod soci;
 mod tree;
 
 pub use error::{ImageError, ReadError};
+pub use fetch::Spare;
 pub use image::Image;
 pub use ingest::ingest;
 pub use open::{LayerSpec, Opened, open};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
 use glowplug_base::Clock;
-use glowplug_image::{Image, LayerSpec, Opened, open};
+use glowplug_image::{Image, LayerSpec, Opened, Spare, open};
 use glowplug_oci::Compression;
 use glowplug_source::{Fault, Faulty, MemorySource, RangeSource, Retry, RetryPolicy};
 use glowplug_store::{Options, Store};
@@ -89,6 +89,11 @@ impl Node {
     }
 }
 
+/// A machine with nothing else to do.
+fn free() -> Spare {
+    Arc::new(|| true)
+}
+
 fn memory(layer: &Layer) -> Arc<dyn RangeSource> {
     Arc::new(MemorySource::new("blob", layer.blob.clone()))
 }
@@ -149,7 +154,7 @@ async fn prefetch_brings_everything_and_the_profile_first() {
     drop(first);
     node.store.drop_data(&layer.digest()).unwrap();
     let image = node.open(&layer, memory(&layer)).await.image;
-    image.start_prefetch(Some(&profile));
+    image.start_prefetch(Some(&profile), &free());
     while !image.is_complete() {
         tokio::task::yield_now().await;
     }
@@ -259,7 +264,7 @@ async fn readers_and_prefetch_of_the_same_spans_never_wait_for_each_other_in_a_c
                 })
             })
             .collect();
-        image.start_prefetch(None);
+        image.start_prefetch(None, &free());
         for reader in readers {
             tokio::time::timeout(std::time::Duration::from_secs(30), reader)
                 .await

@@ -16,7 +16,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use glowplug_base::Clock;
 use glowplug_base::size::human;
-use glowplug_image::{Image, Profile};
+use glowplug_image::{Image, Profile, Spare};
 use glowplug_mount::Rootfs;
 use glowplug_sandbox::ready::{self, Probe};
 use glowplug_sandbox::spec::Port;
@@ -71,7 +71,8 @@ async fn start(
     let report = Report::new(args, &located, timeline.clone());
     let profile_name = profile_name(&located, args);
     let profile = store.documents().get(PROFILES, &profile_name).and_then(|bytes| Profile::parse(&bytes));
-    image.start_prefetch(profile.as_ref());
+    let load = glowplug_linux::load::Load::new();
+    image.start_prefetch(profile.as_ref(), &(Arc::new(move || load.has_spare()) as Spare));
 
     let work = Work::make(global, &id)?;
     // The first start of a kind is watched, so that the next can be streamed in its order.
@@ -79,7 +80,8 @@ async fn start(
     let mounting = timeline.span(Phase::Create, "mount");
     let (rootfs, image_again, handle) =
         (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
-    let rootfs = tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle, watch)).await??;
+    let rootfs =
+        tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle, watch)).await??;
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
 

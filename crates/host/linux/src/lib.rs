@@ -8,6 +8,7 @@
 
 pub mod caps;
 pub mod cgroup;
+pub mod load;
 pub mod mount;
 pub mod namespaces;
 pub mod netns;

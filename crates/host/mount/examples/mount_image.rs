@@ -41,14 +41,16 @@ fn main() {
         let image = opened(&store, &layers).await;
         if door == "erofs" {
             complete(&image).await;
-            return Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
+            return Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false)
+                .unwrap();
         }
         drop(image);
         for layer in &layers {
             store.drop_data(&layer.blob).unwrap();
         }
         let image = opened(&store, &layers).await;
-        let rootfs = Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
+        let rootfs =
+            Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
         complete(&image).await;
         rootfs
     });
@@ -67,7 +69,7 @@ async fn opened(store: &Arc<Store>, layers: &[LayerSpec]) -> Arc<Image> {
 
 /// Brings every byte and makes it durable, so that nothing is written while it is measured.
 async fn complete(image: &Image) {
-    image.start_prefetch(None);
+    image.start_prefetch(None, &(Arc::new(|| true) as glowplug_image::Spare));
     while !image.is_complete() {
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }

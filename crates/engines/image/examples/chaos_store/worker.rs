@@ -66,7 +66,7 @@ async fn fill(store: &Arc<Store>, spec: &LayerSpec, files: &Files, random: &mut 
             }
         }
     });
-    image.start_prefetch(None);
+    image.start_prefetch(None, &(Arc::new(|| true) as glowplug_image::Spare));
     let readers: Vec<_> = (0..READERS)
         .map(|_| {
             let (image, files) = (image.clone(), files.clone());

@@ -9,7 +9,8 @@ const NICEST: i32 = 19;
 pub(super) fn politely<T>(work: impl FnOnce() -> T) -> T {
     // On Linux a priority belongs to a thread, and no process id means the calling one.
     let before = rustix::process::getpriority_process(None).unwrap_or(0);
-    let changed = rustix::process::geteuid().is_root() && rustix::process::setpriority_process(None, NICEST).is_ok();
+    let changed =
+        rustix::process::geteuid().is_root() && rustix::process::setpriority_process(None, NICEST).is_ok();
     let result = work();
     if changed {
         let _ = rustix::process::setpriority_process(None, before);

@@ -41,6 +41,11 @@ impl Plan {
         self.lock().profile = order.into_iter().filter(known).collect();
     }
 
+    /// Whether the start profile has spans left to bring.
+    pub(super) fn expects_more(&self) -> bool {
+        !self.lock().profile.is_empty()
+    }
+
     /// A reader wanted this span: what lies behind it is likely to be wanted next, for archives keep together what
     /// belongs together.
     pub(super) fn follow(&self, layer: usize, span: usize) {
@@ -53,7 +58,11 @@ impl Plan {
         let mut state = self.lock();
         while let Some((layer, span)) = state.profile.pop_front() {
             if let Claim::Mine(ticket) = self.layers[layer].claim(span) {
-                return Some((layer, self.expected_row(&mut state.profile, layer, ticket, limit), Cause::Profile));
+                return Some((
+                    layer,
+                    self.expected_row(&mut state.profile, layer, ticket, limit),
+                    Cause::Profile,
+                ));
             }
         }
         let count = self.layers.len();
@@ -87,7 +96,8 @@ impl Plan {
         let mut next = ticket.span() + 1;
         let mut run = vec![ticket];
         while self.bytes(layer, &run) < limit {
-            let Some(at) = profile.iter().take(PROFILE_LOOKAHEAD).position(|wanted| *wanted == (layer, next)) else {
+            let Some(at) = profile.iter().take(PROFILE_LOOKAHEAD).position(|wanted| *wanted == (layer, next))
+            else {
                 break;
             };
             profile.remove(at);
