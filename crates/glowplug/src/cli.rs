@@ -1,4 +1,5 @@
-//! The flags, as typed.
+//! The flags, as typed. The comments here are the program's help, written for a terminal.
+#![allow(rustdoc::broken_intra_doc_links, reason = "brackets mean `optional` here")]
 
 use std::path::PathBuf;
 

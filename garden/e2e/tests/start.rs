@@ -34,13 +34,19 @@ fn first_start_and_emptied_start_serve_the_same_bytes_through_both_doors() {
     let registry = TestRegistry::start();
     serve(&registry, "tiny-gzip", "tiny:1");
     let (node, image, port) = (Glowplug::new(), registry.reference("tiny:1"), free_port());
+    // The first start is watched, so that the order of its reads is known to the next.
     let first = start(&node, port, &image);
-    assert!(first.said().contains("EROFS"), "{}", first.said());
+    assert!(first.said().contains("FUSE"), "{}", first.said());
     let answer = get(port, "/www/answer.txt").unwrap();
     assert_eq!(answer, (200, ANSWER.to_vec()));
     let payload = get(port, "/data/part-3").unwrap();
     assert_eq!((payload.0, payload.1.len()), (200, 1 << 20));
     first.stop();
+    let kernel = start(&node, port, &image);
+    assert!(kernel.said().contains("EROFS"), "{}", kernel.said());
+    assert_eq!(get(port, "/www/answer.txt").unwrap(), answer);
+    assert_eq!(get(port, "/data/part-3").unwrap(), payload);
+    kernel.stop();
 
     node.succeed(&["store", "rm", "--data", "--all"]);
     registry.clear_log();
@@ -123,7 +129,7 @@ fn a_real_model_reads_a_real_picture() {
     let text = std::fs::read_to_string(recipes.join("picture.txt")).unwrap();
     let image = oci("ocr-gzip");
     let published = format!("{port}:8080");
-    for door in ["EROFS", "FUSE"] {
+    for door in ["FUSE", "EROFS"] {
         // The server's port is in the image; another is published, from a network of the container's own.
         let ready = "http://:8080/healthz";
         let running = node.run(&["--network", "private", "-p", &published, "--ready", ready, &image]);
@@ -135,6 +141,5 @@ fn a_real_model_reads_a_real_picture() {
         let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
         assert_eq!(words(&read), words(&text));
         running.stop();
-        node.succeed(&["store", "rm", "--data", "--all"]);
     }
 }

@@ -1,6 +1,6 @@
 //! Steps of a command: what is being done, said plainly, and programs of the system, run to their end.
 //!
-//! Every program is known to [`interrupt`](crate::interrupt) while it runs, so that Ctrl-C leaves nothing behind.
+//! Every program is known to [`interrupt`] while it runs, so that Ctrl-C leaves nothing behind.
 
 use std::io::{IsTerminal, Read};
 use std::os::unix::process::CommandExt;
