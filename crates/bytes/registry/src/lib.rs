@@ -2,7 +2,7 @@
 //!
 //! One trait, [`Repository`], stands for one image repository wherever it lives: documents by tag or digest, blobs as
 //! [`RangeSource`](glowplug_source::RangeSource)s, referrers, and pushing. [`Client::open`] makes one of a
-//! [`Source`](glowplug_oci::Source), and [`resolve`] follows it to one image for one platform.
+//! [`Source`](glowplug_oci::Source), and [`resolve()`] follows it to one image for one platform.
 //!
 //! Invariants: documents and small blobs are verified before they are handed out; large blobs are not, whoever keeps
 //! their bytes verifies them. A credential is only sent to the host it belongs to. At most one range is asked for in a
