@@ -11,8 +11,8 @@ use rustix::time::{ClockId, clock_gettime};
 const WINDOW: Duration = Duration::from_millis(40);
 /// Kernel ticks per second in `/proc/stat`, the same on every architecture's user interface.
 const TICKS_PER_SECOND: f64 = 100.0;
-/// Others must leave at least this much of one processor.
-const SPARE_PROCESSORS: f64 = 0.5;
+/// Others must leave this much: background work takes a whole processor when it is let go.
+const SPARE_PROCESSORS: f64 = 1.0;
 
 /// Watches the machine's load, this process left out.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ impl Load {
         Self { last: Mutex::new(None) }
     }
 
-    /// Whether other processes left part of a processor unused lately. Where that cannot be seen: yes.
+    /// Whether other processes left a processor unused lately. Where that cannot be seen: yes.
     pub fn has_spare(&self) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

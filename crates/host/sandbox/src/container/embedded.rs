@@ -181,19 +181,27 @@ impl Embedded {
         let null = std::fs::File::options().read(true).write(true).open("/dev/null");
         let null = null.map_err(CreateError::io("open /dev/null"))?;
         let helper = Helper::spawn_as(init::EXEC, &self.id)?;
-        let _killed_when_dropped = KillOnDrop(helper.child);
+        let mut killed_when_dropped = KillOnDrop(helper.child);
         let fds = [file.as_fd(), null.as_fd(), null.as_fd(), null.as_fd(), self.pidfd.as_fd()];
         helper.channel.send(&ToHelper::Exec, &fds).map_err(CreateError::io("talk to the helper"))?;
         loop {
             match helper.channel.recv().await.map_err(CreateError::io("listen to the helper"))? {
                 Some((FromHelper::Exited(ended), _)) => return Ok(ended.code),
-                Some((FromHelper::Failed(failure), _)) => return Err(failure.into()),
+                Some((FromHelper::Failed(failure), _)) => {
+                    // The helper has yet to reap the process that failed. Killed before, it would leave a zombie to whoever
+                    // is this machine's first process, and the container's process namespace could not end until then.
+                    let _ = tokio::time::timeout(REAPING, killed_when_dropped.0.wait()).await;
+                    return Err(failure.into());
+                }
                 Some(_) => {}
                 None => return Err(CreateError::Lost),
             }
         }
     }
 }
+
+/// How long a helper may take to reap a process that has ended.
+const REAPING: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Drop for Embedded {
     fn drop(&mut self) {
