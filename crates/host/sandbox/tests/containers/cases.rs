@@ -74,10 +74,13 @@ async fn exit_codes_are_the_programs_or_the_signals() {
     assert_eq!(Rig::script("exit 7").run().await.0.code, 7);
     let killed = Rig::script("sh -c 'kill -9 $$'; exit $?").run().await.0;
     assert_eq!((killed.code, killed.signal), (137, None));
-    let (container, _logs) = Rig::script("sleep 1000").start().await.unwrap();
+    // Held to the end: the root file system goes with it.
+    let rig = Rig::script("sleep 1000");
+    let (container, logs) = rig.start().await.unwrap();
     container.kill(9).unwrap();
     let exit = container.wait().await;
-    assert_eq!((exit.code, exit.signal), (137, Some(9)));
+    logs.closed().await;
+    assert_eq!((exit.code, exit.signal), (137, Some(9)), "{:?}", logs.tail(5));
     container.kill(15).unwrap();
 }
 
@@ -390,7 +393,8 @@ async fn a_private_network_has_loopback_and_published_ports() {
 }
 
 async fn an_early_end_is_not_readiness() {
-    let (container, logs) = Rig::script("echo no model; exit 3").start().await.unwrap();
+    let rig = Rig::script("echo no model; exit 3");
+    let (container, logs) = rig.start().await.unwrap();
     let context = Context::of(&container, Some(logs), &|| 0, PATIENCE).unwrap();
     let error = ready::wait(&Probe::Tcp(1), context).await.unwrap_err();
     assert_eq!(error.to_string(), "container exited with code 3 before it was ready");
