@@ -13,7 +13,7 @@ mod decoder;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -22,6 +22,7 @@ use glowplug_oci::Compression;
 use glowplug_source::{Kind, RangeSource, SourceError};
 use glowplug_store::{Layer, Store};
 use glowplug_timeline::Cause;
+use tokio::sync::mpsc;
 
 pub(crate) use decoder::{Decoder, Piece};
 use writer::Writer;
@@ -45,10 +46,11 @@ pub async fn ingest(
 ) -> Result<Arc<Layer>, ImageError> {
     let trouble = |source| ImageError::Source { layer: blob, source };
     let size = source.size();
-    let (pieces, incoming) = sync_channel::<Bytes>(PIECES_AHEAD);
+    let (pieces, mut incoming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
     let (chunks, decoded) = sync_channel::<Piece>(CHUNKS_AHEAD);
     let writer = Writer::new(store.build(blob)?, blob, size);
-    let decoding = tokio::task::spawn_blocking(move || decode(blob, compression, size, &incoming, &chunks));
+    let decoding =
+        tokio::task::spawn_blocking(move || decode(blob, compression, size, &mut incoming, &chunks));
     let writing = tokio::task::spawn_blocking(move || writer.run(&decoded));
     // A stage that failed has dropped its end of the queue: stop feeding and let it say why.
     let fed = feed(&*source, size, pieces).await;
@@ -65,19 +67,15 @@ pub async fn ingest(
         .map_err(|e| ImageError::layer(blob, e))?
 }
 
-async fn feed(source: &dyn RangeSource, size: u64, pieces: SyncSender<Bytes>) -> Result<(), SourceError> {
+async fn feed(source: &dyn RangeSource, size: u64, pieces: mpsc::Sender<Bytes>) -> Result<(), SourceError> {
     let mut stream = source.open(ByteRange::new(0, size), Cause::Metadata).await?;
     let mut got = 0;
     while let Some(piece) = stream.next().await {
-        let mut piece = piece?;
+        let piece = piece?;
         got += piece.len() as u64;
-        // The queue is full when decoding is slower than the link. Waiting must not block the runtime's thread.
-        while let Err(refused) = pieces.try_send(piece) {
-            match refused {
-                std::sync::mpsc::TrySendError::Full(back) => piece = back,
-                std::sync::mpsc::TrySendError::Disconnected(_) => return Ok(()),
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        // Waits while the queue is full: then decoding is slower than the link. A closed queue knows why itself.
+        if pieces.send(piece).await.is_err() {
+            return Ok(());
         }
     }
     if got == size { Ok(()) } else { Err(SourceError::short(source.name(), ByteRange::new(0, size), got)) }
@@ -88,13 +86,13 @@ fn decode(
     blob: Digest,
     compression: Compression,
     size: u64,
-    incoming: &Receiver<Bytes>,
+    incoming: &mut mpsc::Receiver<Bytes>,
     chunks: &SyncSender<Piece>,
 ) -> Result<(), ImageError> {
     let mut hasher = Hasher::new();
     let mut decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
     let mut got = 0;
-    for piece in incoming {
+    while let Some(piece) = incoming.blocking_recv() {
         hasher.update(&piece);
         got += piece.len() as u64;
         let mut gone = false;

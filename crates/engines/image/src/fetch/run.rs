@@ -17,6 +17,9 @@ use crate::decode::decode;
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
 
+/// Network pieces that may wait for the decoder of a restreamed layer.
+const PIECES_AHEAD: usize = 16;
+
 /// Fetches a row of spans and commits each as it comes. Whatever goes wrong is told to those who wait.
 pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>, cause: Cause) {
     let supply = &fetcher.supplies[layer];
@@ -126,7 +129,7 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
         Ok(stream) => stream,
         Err(error) => return give_up(mine, &error),
     };
-    let (pieces, incoming) = std::sync::mpsc::sync_channel::<Bytes>(16);
+    let (pieces, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(PIECES_AHEAD);
     let here = supply.layer.clone();
     let compression = supply.compression;
     let decoding = tokio::task::spawn_blocking(move || {
@@ -154,8 +157,10 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
             }
             !mine.is_empty()
         };
-        let decoded = Decoder::new(compression, false)
-            .and_then(|mut decoder| incoming.iter().try_for_each(|piece| decoder.push(&piece, &mut take)));
+        let decoded = Decoder::new(compression, false).and_then(|mut decoder| {
+            std::iter::from_fn(|| incoming.blocking_recv())
+                .try_for_each(|piece| decoder.push(&piece, &mut take))
+        });
         decoded.err().map(|reason| (reason, std::mem::take(&mut mine)))
     });
     let mut trouble = None;
@@ -163,9 +168,7 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
         match piece {
             Ok(piece) => {
                 fetcher.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                let pieces = pieces.clone();
-                let sent = tokio::task::spawn_blocking(move || pieces.send(piece)).await;
-                if !matches!(sent, Ok(Ok(()))) {
+                if pieces.send(piece).await.is_err() {
                     break;
                 }
             }
