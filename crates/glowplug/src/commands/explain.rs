@@ -11,8 +11,9 @@ use crate::cli::{ExplainArgs, Global};
 use crate::node::{locate, open_store};
 use crate::output::Output;
 
-/// Uncompressed bytes that one core decodes, checks and writes in a second; measured by `cargo xtask bench index`.
-const DECODE_BYTES_PER_SECOND: u64 = 500_000_000;
+/// Blob bytes that stream by in a second when the link is no limit: `cargo xtask bench index` took 1.10 s for a gzip
+/// layer of 156 MB on two cores.
+const STREAM_BYTES_PER_SECOND: u64 = 140_000_000;
 
 /// Runs the command.
 pub fn explain(global: &Global, args: &ExplainArgs, output: &Output, clock: Clock) -> anyhow::Result<()> {
@@ -40,7 +41,7 @@ pub fn explain(global: &Global, args: &ExplainArgs, output: &Output, clock: Cloc
     let bytes_per_second = args.link.max(1) * 1_000_000 / 8;
     // Layers that must stream by gate the start; the rest comes while the application works.
     let until_start = (stream_bytes as f64 / bytes_per_second as f64)
-        .max(stream_bytes as f64 / DECODE_BYTES_PER_SECOND as f64);
+        .max(stream_bytes as f64 / STREAM_BYTES_PER_SECOND as f64);
     let until_complete = missing_bytes as f64 / bytes_per_second as f64;
     output.result(format!(
         "at {} Mbit/s: container starts after about {until_start:.1} s, every byte is here after about {until_complete:.1} s",
