@@ -48,6 +48,9 @@ pub enum Command {
     Run(Box<RunArgs>),
     /// Say how an image would start here: which layers are lazy and why, and how long it would take.
     Explain(ExplainArgs),
+    /// Make images quick to start for everybody who pulls them.
+    #[command(subcommand)]
+    Image(ImageCommand),
     /// Look after the node's byte store.
     #[command(subcommand)]
     Store(StoreCommand),
@@ -187,6 +190,32 @@ pub struct ExplainArgs {
     pub image: String,
 }
 
+/// Commands on images in their registries. They need neither root nor the node's store.
+#[derive(Debug, Subcommand)]
+pub enum ImageCommand {
+    /// Make the SOCI index of an image and publish it, so that its first start on any node is lazy.
+    Index(IndexArgs),
+}
+
+/// Flags of `image index`.
+#[derive(Debug, Args)]
+pub struct IndexArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// v1 is an index that refers to the image, which stays as it is. v2 is an index that a copy of the image names;
+    /// the copy has another digest, and goes by --tag.
+    #[arg(long, default_value = "v1", value_parser = ["v1", "v2"])]
+    pub format: String,
+    /// Tag of the copy that --format v2 makes, in the image's own repository.
+    #[arg(long, required_if_eq("format", "v2"))]
+    pub tag: Option<String>,
+    /// Layers smaller than this are not indexed: fetching them as a whole is as quick.
+    #[arg(long, value_parser = bytes, default_value = "10M", value_name = "SIZE")]
+    pub min_layer_size: u64,
+    /// The image: [REGISTRY/]NAME[:TAG][@DIGEST] or oci:DIR[:TAG].
+    pub image: String,
+}
+
 /// Commands on the store.
 #[derive(Debug, Subcommand)]
 pub enum StoreCommand {
@@ -261,6 +290,17 @@ mod tests {
     #[test]
     fn flags_are_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn small_layers_are_those_of_the_reference_tool() {
+        let cli = Cli::try_parse_from(["glowplug", "image", "index", "app"]).unwrap();
+        let Command::Image(ImageCommand::Index(args)) = cli.command else { panic!("another command") };
+        assert_eq!(args.min_layer_size, glowplug_image::soci::MIN_LAYER_BYTES);
+        assert!(
+            Cli::try_parse_from(["glowplug", "image", "index", "--format", "v2", "app"]).is_err(),
+            "a copy needs a tag"
+        );
     }
 
     #[test]

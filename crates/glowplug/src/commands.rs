@@ -3,6 +3,7 @@
 mod doctor;
 mod explain;
 mod generate;
+mod image;
 mod run;
 mod store;
 
@@ -10,7 +11,7 @@ use std::process::ExitCode;
 
 use glowplug_base::Clock;
 
-use crate::cli::{Cli, Command, TraceCommand};
+use crate::cli::{Cli, Command, ImageCommand, TraceCommand};
 use crate::output::Output;
 
 /// Runs the command.
@@ -19,6 +20,7 @@ pub fn dispatch(cli: Cli, output: &Output, clock: Clock) -> anyhow::Result<ExitC
     match cli.command {
         Command::Run(args) => run::run(&cli.global, &args, output, clock),
         Command::Explain(args) => explain::explain(&cli.global, &args, output, clock).map(done),
+        Command::Image(ImageCommand::Index(args)) => image::index(&args, output).map(done),
         Command::Store(command) => store::run(&cli.global, &command, output).map(done),
         Command::Trace(TraceCommand::Show { file, html }) => {
             crate::trace::show(&file, html.as_deref(), output.style()).map(done)

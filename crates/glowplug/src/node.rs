@@ -31,10 +31,15 @@ pub struct Located {
 }
 
 impl Located {
+    /// Looks for the SOCI index of the image, when it is first asked.
+    pub fn soci(&self) -> soci::Lookup {
+        let (manifest, digest) = (self.image.manifest.clone(), self.image.manifest_digest);
+        soci::Lookup::new(self.repository.clone(), manifest, digest)
+    }
+
     /// The layers, bottom first, for the image engine.
     pub fn layers(&self) -> Vec<LayerSpec> {
-        let (manifest, digest) = (self.image.manifest.clone(), self.image.manifest_digest);
-        let lookup = Arc::new(soci::Lookup::new(self.repository.clone(), manifest, digest));
+        let lookup = Arc::new(self.soci());
         let spec = |layer: &glowplug_registry::ResolvedLayer| LayerSpec {
             blob: layer.descriptor.digest,
             compression: layer.kind.compression,
@@ -64,6 +69,14 @@ pub fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
 /// The platform to run on.
 pub fn platform(args: &RegistryArgs) -> anyhow::Result<Platform> {
     args.platform.as_deref().map_or_else(|| Ok(Platform::host()), |text| Ok(text.parse()?))
+}
+
+/// Looks an image up where it is, without a store.
+pub async fn look_up(args: &RegistryArgs, image: &str) -> anyhow::Result<Located> {
+    let source: Source = image.parse()?;
+    let repository = client(args)?.open(&source).await?;
+    let image = resolve(&*repository, Target::from(&source), &platform(args)?, &Limits::default()).await?;
+    Ok(Located { repository, image })
 }
 
 /// Looks an image up. What was seen before is found in the store, also when the registry is away.

@@ -1,21 +1,28 @@
 //! The one printer: it knows whether a person, a pipe or a machine reads.
 
-use std::io::{IsTerminal as _, Write as _};
+mod progress;
+
+use std::io::{self, IsTerminal as _, Write as _};
 
 use glowplug_base::{Hint, Hinted};
+use glowplug_sandbox::ready::ReadyError;
+use glowplug_sandbox::{CreateError, spec};
 
 use crate::cli::Global;
 use crate::trace::Style;
+pub use progress::Progress;
+use progress::Yielding;
 
 /// Columns of a terminal that does not tell its width.
 const DEFAULT_WIDTH: usize = 100;
 
 /// Where and how to print.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Output {
     quiet: bool,
     json: bool,
     colour: bool,
+    progress: Progress,
 }
 
 impl Output {
@@ -24,13 +31,38 @@ impl Output {
         let colour = std::io::stderr().is_terminal()
             && std::env::var_os("NO_COLOR").is_none_or(|text| text.is_empty());
         let level = if global.verbose { tracing::Level::DEBUG } else { tracing::Level::WARN };
-        tracing_subscriber::fmt().with_max_level(level).with_writer(std::io::stderr).with_ansi(colour).init();
-        Self { quiet: global.quiet, json: global.json, colour }
+        // Bars have no place between lines that a person asked for, nor where a machine may read.
+        let watched = std::io::stderr().is_terminal() && !global.quiet && !global.json && !global.verbose;
+        let progress = if watched { Progress::on_terminal() } else { Progress::hidden() };
+        let beside = progress.clone();
+        let writer = move || Beside(beside.clone());
+        tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_ansi(colour).init();
+        Self { quiet: global.quiet, json: global.json, colour, progress }
     }
 
     /// Whether a machine reads standard output.
     pub const fn json(&self) -> bool {
         self.json
+    }
+
+    /// The bars.
+    pub const fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
+    /// Standard output for a program: what it writes ends the bars if it goes to their terminal.
+    pub fn program_out(&self) -> Yielding<tokio::io::Stdout> {
+        self.for_program(tokio::io::stdout(), std::io::stdout().is_terminal())
+    }
+
+    /// Standard error for a program.
+    pub fn program_err(&self) -> Yielding<tokio::io::Stderr> {
+        self.for_program(tokio::io::stderr(), std::io::stderr().is_terminal())
+    }
+
+    fn for_program<W>(&self, stream: W, terminal: bool) -> Yielding<W> {
+        let elsewhere = Progress::hidden();
+        (if terminal { &self.progress } else { &elsewhere }).yielding(stream)
     }
 
     /// How to draw.
@@ -45,14 +77,14 @@ impl Output {
     /// A line on what happens, for people.
     pub fn note(&self, text: impl std::fmt::Display) {
         if !self.quiet && !self.json {
-            let _ = writeln!(std::io::stderr(), "{text}");
+            let _ = self.progress.aside(|| writeln!(std::io::stderr(), "{text}"));
         }
     }
 
     /// The command's result, for people.
     pub fn result(&self, text: impl std::fmt::Display) {
         if !self.json {
-            let _ = writeln!(std::io::stdout(), "{text}");
+            let _ = self.progress.aside(|| writeln!(std::io::stdout(), "{text}"));
         }
     }
 
@@ -65,6 +97,7 @@ impl Output {
 
     /// What went wrong, why, and the way out.
     pub fn error(&self, error: &anyhow::Error) {
+        self.progress.end();
         let hint = hint(error);
         let mut message = String::new();
         for cause in error.chain() {
@@ -88,14 +121,34 @@ impl Output {
     }
 }
 
+/// Standard error beside the bars, for lines that are written as a whole.
+#[derive(Debug)]
+struct Beside(Progress);
+
+impl io::Write for Beside {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.aside(|| std::io::stderr().write(bytes))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        std::io::stderr().flush()
+    }
+}
+
 /// The first way out that an error in the chain knows.
 fn hint(error: &anyhow::Error) -> Option<Hint> {
     error.chain().find_map(|cause| {
         let of = |known: Option<&dyn Hinted>| known.and_then(Hinted::hint);
         of(cause.downcast_ref::<glowplug_image::ImageError>().map(|e| e as &dyn Hinted))
+            .or_else(|| {
+                of(cause.downcast_ref::<glowplug_image::soci::PublishError>().map(|e| e as &dyn Hinted))
+            })
             .or_else(|| of(cause.downcast_ref::<glowplug_store::StoreError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_source::SourceError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_registry::Error>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_oci::SourceParseError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<spec::SpecError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<CreateError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<ReadyError>().map(|e| e as &dyn Hinted)))
     })
 }

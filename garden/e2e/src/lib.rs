@@ -1,13 +1,20 @@
 //! End-to-end tests: the real binary, real kernels, real containers; `cargo xtask test e2e` runs them.
 //!
-//! They need root, and two variables that the command sets: `GLOWPLUG_BIN`, the binary, and `GLOWPLUG_IMAGES`, the
-//! folder of test images. A test fails, and does not skip, without them.
+//! They need root, and four variables that the command sets: `GLOWPLUG_BIN`, the binary; `GLOWPLUG_MOUNT_IMAGE`, the example
+//! that mounts an image without a container; `GLOWPLUG_IMAGES`, the folder of test images; `GLOWPLUG_CONTAINERD`, the folder
+//! of the containerd to compare with. A test fails, and does not skip, without them.
 #![forbid(unsafe_code)]
 
+mod containerd;
 mod http;
 mod image;
+mod mounted;
 mod run;
+mod survey;
 
+pub use containerd::{Containerd, Unpacked};
 pub use http::{get, post};
 pub use image::{layout, serve};
+pub use mounted::{Door, Mounted};
 pub use run::{Glowplug, Running, free_port};
+pub use survey::{Difference, Facts, Kind, Survey};

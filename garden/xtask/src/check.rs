@@ -18,6 +18,7 @@ use anyhow::{Context, bail};
 use crate::house::cargo;
 use crate::images::blob::Variant;
 use crate::images::{self, Name};
+use crate::rig::containerd::Containerd;
 use crate::step::say;
 use crate::{house, interrupt, paths};
 use tally::Tally;
@@ -132,7 +133,7 @@ fn tests() -> anyhow::Result<Tally> {
     count_tests(paths::workspace(), &["--workspace", "--exclude", "glowplug-e2e"])
 }
 
-/// Makes the images, builds the program, and starts the ones with the other.
+/// Makes the images, builds the program, starts the ones with the other, and compares them with what containerd shows.
 fn end_to_end() -> anyhow::Result<Tally> {
     for (name, variant) in [
         (Name::Tiny, Variant::Gzip),
@@ -143,13 +144,18 @@ fn end_to_end() -> anyhow::Result<Tally> {
         images::make(name, variant)?;
     }
     let mut build = cargo();
-    build.args(["build", "--package", "glowplug", "--locked", "--offline"]);
+    build.args(["build", "--package", "glowplug", "--bin", "glowplug"]);
+    build.args(["--package", "glowplug-mount", "--example", "mount_image", "--locked", "--offline"]);
     runner::run(build.current_dir(paths::workspace()))?;
     let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(paths::target, PathBuf::from);
-    let binary = built.join("debug/glowplug");
+    let built = built.join("debug");
     let mut test = cargo();
     test.args(["test", "--package", "glowplug-e2e", "--locked", "--offline", "--no-fail-fast"]);
-    test.current_dir(paths::workspace()).env("GLOWPLUG_BIN", binary).env("GLOWPLUG_IMAGES", paths::images());
+    test.current_dir(paths::workspace())
+        .env("GLOWPLUG_BIN", built.join("glowplug"))
+        .env("GLOWPLUG_MOUNT_IMAGE", built.join("examples/mount_image"))
+        .env("GLOWPLUG_IMAGES", paths::images())
+        .env("GLOWPLUG_CONTAINERD", Containerd::fetch()?);
     runner::run_tests(&mut test)
 }
 

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use glowplug_base::Digest;
-use glowplug_layer::{Check, LayerIndex, WindowRef};
+use glowplug_layer::{Check, LayerIndex, Limits, Origin, WindowRef};
 
-use crate::{Layer, Store, StoreError, paths};
+use crate::{Layer, Store, StoreError, mark, paths};
 
 /// A layer under construction.
 #[derive(Debug)]
@@ -33,15 +33,18 @@ impl Store {
     /// Begins a new layer.
     ///
     /// # Errors
-    /// What the disk says.
+    /// [`StoreError::Distrusted`] when somebody still holds the layer with a wrong index, or what the disk says.
     pub fn build(&self, blob: Digest) -> Result<LayerBuilder, StoreError> {
+        if let Some(error) = self.held_in_distrust(&blob) {
+            return Err(error);
+        }
         LayerBuilder::new(self.paths().layer(&blob), blob)
     }
 
     /// Takes an index that came from elsewhere; `windows` are given as the index's window references expect them.
     ///
     /// # Errors
-    /// What the disk says.
+    /// [`StoreError::Distrusted`] when another one was wrong; beyond that as [`LayerBuilder::finish`].
     pub fn adopt(&self, builder: LayerBuilder, index: &LayerIndex) -> Result<Arc<Layer>, StoreError> {
         builder.finish(self, index, false)
     }
@@ -107,19 +110,23 @@ impl LayerBuilder {
     /// is present yet. When somebody has the layer open meanwhile, theirs stays and is returned, and this one goes.
     ///
     /// # Errors
-    /// What the disk says; nothing is published then.
+    /// [`StoreError::Index`] for an index that no reader would take, [`StoreError::Distrusted`] when the layer is held with
+    /// a wrong index or this one was published and another such was wrong, or what the disk says; nothing is published then.
     pub fn finish(
         mut self,
         store: &Store,
         index: &LayerIndex,
         with_data: bool,
     ) -> Result<Arc<Layer>, StoreError> {
-        let encoded =
-            glowplug_layer::encode(index).map_err(|source| StoreError::Index { layer: self.blob, source })?;
+        let encoded = glowplug_layer::encode_within(index, &Limits::default())
+            .map_err(|source| StoreError::Index { layer: self.blob, source })?;
         self.windows.flush().map_err(|e| StoreError::io("write", &self.unfinished(paths::WINDOWS), e))?;
         let path = self.unfinished(paths::INDEX);
         std::fs::write(&path, encoded).map_err(|e| StoreError::io("write", &path, e))?;
         let Some(hold) = store.alone(&self.blob) else { return store.opened(&self.blob) };
+        if index.origin == Origin::Soci && mark::is_marked(&self.dir) {
+            return Err(mark::earlier(self.blob));
+        }
         // The index of an earlier layer goes first and the new one comes last: nothing in between is a layer.
         for name in [paths::INDEX, paths::PRESENCE, paths::SUSPECT] {
             let _ = std::fs::remove_file(self.dir.join(name));

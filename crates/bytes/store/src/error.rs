@@ -60,6 +60,14 @@ pub enum StoreError {
         /// The span's number.
         span: usize,
     },
+    /// The index that somebody published for the layer is wrong, so nothing that it says is believed.
+    #[error("the index published for layer {layer} is wrong: {reason}")]
+    Distrusted {
+        /// The layer's blob.
+        layer: Digest,
+        /// Which of its claims, and what the layer says instead.
+        reason: String,
+    },
     /// The layer is open somewhere, so its data must stay.
     #[error("layer {0} is in use")]
     LayerInUse(Digest),
@@ -86,6 +94,9 @@ impl Hinted for StoreError {
         match self {
             Self::InUse { .. } => {
                 Some(Hint::new("wait for it to end, or choose another directory with --store"))
+            }
+            Self::Distrusted { .. } => {
+                Some(Hint::new("end what uses it and start again: the layer will stream by"))
             }
             Self::Foreign { .. } => Some(Hint::new("choose an empty directory with --store")),
             Self::Io { source, .. }

@@ -89,6 +89,11 @@ impl Flights {
 pub struct Waiter(watch::Receiver<Outcome>);
 
 impl Waiter {
+    /// Waits for what is known not to come.
+    pub(crate) fn failed(error: FlightError) -> Self {
+        Self(watch::channel(Some(Err(error))).1)
+    }
+
     /// Waits until the span has landed or failed.
     ///
     /// # Errors

@@ -4,15 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use glowplug_base::{ByteRange, Digest};
-use glowplug_layer::{Check, Extent, LayerIndex, Recipe};
+use glowplug_layer::{Check, Extent, LayerIndex, Origin, Recipe};
 
 use crate::flight::Flights;
 use crate::holders::Hold;
 use crate::journal::{Journal, Record};
-use crate::{StoreError, paths};
+use crate::{StoreError, mark, paths};
 
 /// What is known about a span.
 const ABSENT: u8 = 0;
@@ -33,6 +33,8 @@ pub struct Layer {
     ledger: Mutex<Ledger>,
     journal: Mutex<Journal>,
     flights: Flights,
+    /// What the index was found to be wrong about.
+    pub(crate) lie: OnceLock<String>,
     /// Last, so that it goes last: until then nobody else opens the layer.
     hold: Hold<Self>,
 }
@@ -65,6 +67,10 @@ impl Layer {
         let bytes = std::fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
         let index = glowplug_layer::decode(&bytes, &glowplug_layer::Limits::default())
             .map_err(|source| StoreError::Index { layer: *blob, source })?;
+        if index.origin == Origin::Soci && mark::is_marked(dir) {
+            mark::discard(dir)?;
+            return Err(mark::earlier(*blob));
+        }
         let open = |name: &str| {
             let path = dir.join(name);
             OpenOptions::new()
@@ -97,6 +103,7 @@ impl Layer {
             present_spans: AtomicU64::new(0),
             journal: Mutex::new(journal),
             flights: Flights::default(),
+            lie: OnceLock::new(),
             hold,
         };
         let mut ledger = lock(&layer.ledger);
@@ -116,6 +123,11 @@ impl Layer {
     /// The layer's index.
     pub const fn index(&self) -> &LayerIndex {
         &self.index
+    }
+
+    /// Its place in the store.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
     }
 
     /// The data file, for doors that read it without this process.
@@ -177,8 +189,9 @@ impl Layer {
     /// Reads bytes of the data file. The spans must be present.
     ///
     /// # Errors
-    /// [`StoreError::Absent`] when one is not, or what the disk says.
+    /// [`StoreError::Absent`] when one is not, [`StoreError::Distrusted`], or what the disk says.
     pub fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<(), StoreError> {
+        self.believe()?;
         for span in self.index.spans_for_data(ByteRange::at(offset, buffer.len() as u64)) {
             if self.states[span].load(Ordering::Acquire) != PRESENT {
                 return Err(StoreError::Absent { layer: self.index.blob, span });
@@ -192,9 +205,10 @@ impl Layer {
     /// For a span whose check is of the blob the caller has checked the blob's bytes.
     ///
     /// # Errors
-    /// [`StoreError::Mismatch`] when the bytes are not the span's; or what the disk says, a full one included. The
-    /// span stays absent then.
+    /// [`StoreError::Mismatch`] when the bytes are not the span's, [`StoreError::Distrusted`]; or what the disk says, a
+    /// full one included. The span stays absent then.
     pub fn commit(&self, span: usize, stream: &[u8]) -> Result<(), StoreError> {
+        self.believe()?;
         let mismatch = || StoreError::Mismatch { layer: self.index.blob, span };
         let expected = &self.index.spans[span];
         if stream.len() as u64 != expected.stream.len() {

@@ -11,6 +11,7 @@
 //!     data                 sparse: the spans that are here, where the index says
 //!     presence             journal of the spans that are here (module journal)
 //!     suspect              there while the journal has not been checked since an unclean end
+//!     distrusted           there since the published index lied; no such index is used any more (module distrust)
 //!   documents/<kind>/<name>  small checksummed files: manifests, configurations, tags, profiles
 //! ```
 //!
@@ -26,6 +27,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod distrust;
 mod document;
 mod error;
 mod evict;
@@ -34,6 +36,7 @@ mod holders;
 mod journal;
 mod layer;
 mod lock;
+mod mark;
 mod paths;
 mod store;
 mod ticket;

@@ -54,5 +54,7 @@ pub(crate) const DATA: &str = "data";
 pub(crate) const PRESENCE: &str = "presence";
 /// Mark of a layer whose journal must not be believed before its spans were checked.
 pub(crate) const SUSPECT: &str = "suspect";
+/// Mark of a layer whose published index was found to be wrong.
+pub(crate) const DISTRUSTED: &str = "distrusted";
 /// Suffix of files that are not finished; removed when the store is opened.
 pub(crate) const UNFINISHED: &str = ".new";

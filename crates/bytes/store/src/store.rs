@@ -10,7 +10,7 @@ use crate::holders::{Hold, Holders};
 use crate::layer::mark_suspect;
 use crate::lock::Lock;
 use crate::paths::{self, Paths};
-use crate::{Documents, Layer, StoreError};
+use crate::{Documents, Layer, StoreError, mark};
 
 const FORMAT: &str = "glowplug store 1";
 
@@ -111,16 +111,22 @@ impl Store {
         self.holders.is_open(blob)
     }
 
+    /// Why the layer that somebody holds cannot be read, if that is so.
+    pub(crate) fn held_in_distrust(&self, blob: &Digest) -> Option<StoreError> {
+        let _pause = self.flusher.pause();
+        self.holders.open_layers().iter().find(|layer| layer.index().blob == *blob)?.distrusted()
+    }
+
     /// The layer of `blob` for oneself; nothing when somebody holds it.
     pub(crate) fn alone(&self, blob: &Digest) -> Option<Hold<Layer>> {
         let _pause = self.flusher.pause();
         self.holders.alone(blob)
     }
 
-    /// The layer of `blob`, opened once however many ask.
+    /// The layer of `blob`, opened once however many ask. One that is distrusted is for nobody new.
     pub(crate) fn opened(&self, blob: &Digest) -> Result<Arc<Layer>, StoreError> {
         match self.holders.layer(blob) {
-            Ok(layer) => Ok(layer),
+            Ok(layer) => layer.distrusted().map_or(Ok(layer), Err),
             Err(hold) => self.open_held(blob, hold),
         }
     }
@@ -146,8 +152,11 @@ fn mark_all_suspect(paths: &Paths) -> bool {
 /// What was interrupted while it was written: files that are not finished, and layers without an index.
 fn remove_unfinished(paths: &Paths) {
     for dir in layer_dirs(paths) {
-        if !dir.join(paths::INDEX).exists() {
-            let _ = std::fs::remove_dir_all(&dir);
+        match (dir.join(paths::INDEX).exists(), mark::is_marked(&dir)) {
+            (true, _) => {}
+            // The mark outlives what it is about.
+            (false, true) => _ = mark::discard(&dir),
+            (false, false) => _ = std::fs::remove_dir_all(&dir),
         }
         remove_unfinished_in(&dir);
     }

@@ -18,7 +18,15 @@ pub enum Claim {
 
 impl Layer {
     /// Claims a span: it is here, or the caller must fetch it, or somebody already does.
+    ///
+    /// Of a layer that is distrusted nothing comes: whoever waits for it fails at once.
     pub fn claim(self: &Arc<Self>, span: usize) -> Claim {
+        if let Some(error) = self.distrusted() {
+            return Claim::Theirs(Waiter::failed(FlightError {
+                errno: error.errno(),
+                message: error.to_string(),
+            }));
+        }
         match self.flights().begin(span, || self.is_present(span)) {
             Begun::Needless => Claim::Present,
             Begun::Now => Claim::Mine(Ticket { layer: self.clone(), span, landed: false }),

@@ -25,7 +25,7 @@ pub(crate) fn decode(layer: &Layer, span: usize, blob: &[u8]) -> Result<Vec<u8>,
         Recipe::Deflate { bits, .. } => {
             window = layer.window(span).map_err(|e| chain(&e))?;
             let start = SpanStart { bits, window: &window, member_start: false };
-            decode_span(start, blob, &mut stream).map_err(|e| e.to_string())?;
+            decode_span(start, blob, &mut stream).map_err(|e| soci::undecodable(layer, span, &e))?;
         }
         Recipe::ZstdFrame => {
             let mut decoder = zstd::stream::read::Decoder::with_buffer(blob).map_err(|e| e.to_string())?;

@@ -4,7 +4,7 @@ use glowplug_erofs::{Content, DataExtent, Device, DeviceNumber, Inode, WriteErro
 use glowplug_layer::Kind;
 
 use crate::Image;
-use crate::tree::Node;
+use crate::tree::{Node, NodeId};
 
 /// The file-type bits of `st_mode`.
 const fn type_bits(kind: Kind) -> u32 {
@@ -26,13 +26,14 @@ impl Image {
     pub fn erofs(&self) -> Result<Vec<u8>, WriteError> {
         let devices: Vec<_> =
             self.layers().map(|layer| Device { bytes: layer.index().data_size, tag: Vec::new() }).collect();
-        let inodes: Vec<_> = self.tree().nodes().iter().map(|node| self.inode(node)).collect();
+        let inodes: Vec<_> =
+            (0_u32..).zip(self.tree().nodes()).map(|(id, node)| self.inode(id, node)).collect();
         let mut bytes = Vec::new();
         glowplug_erofs::write(&inodes, &devices, &mut bytes)?;
         Ok(bytes)
     }
 
-    fn inode(&self, node: &Node) -> Inode {
+    fn inode(&self, id: NodeId, node: &Node) -> Inode {
         let entry = self.entry(node);
         let layer = node.origin.map_or(0, |(layer, _)| layer as u16);
         let content = match node.kind {
@@ -61,7 +62,7 @@ impl Image {
             nlink: node.links,
             rdev: DeviceNumber { major: node.device.0, minor: node.device.1 },
             size: node.size,
-            xattrs: entry.map(|entry| entry.xattrs.clone()).unwrap_or_default(),
+            xattrs: self.tree().xattrs(id).to_vec(),
             content,
         }
     }

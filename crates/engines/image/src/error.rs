@@ -1,6 +1,7 @@
 //! What keeps an image from being opened or read.
 
 use glowplug_base::{Digest, Hint, Hinted};
+use glowplug_layer::Excess;
 use glowplug_source::SourceError;
 use glowplug_store::{FlightError, StoreError};
 
@@ -29,6 +30,14 @@ pub enum ImageError {
         /// What is wrong.
         reason: String,
     },
+    /// A layer holds more than its index can say.
+    #[error("layer {layer} holds {excess}")]
+    TooLarge {
+        /// The layer's blob.
+        layer: Digest,
+        /// More of what than which limit.
+        excess: Excess,
+    },
     /// The layers do not form a tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -48,6 +57,9 @@ impl Hinted for ImageError {
             Self::Layer { .. } => {
                 Some(Hint::new("the image is damaged or hostile; push it again from a good copy"))
             }
+            Self::TooLarge { .. } => Some(Hint::new(
+                "build the image again with this layer split into several, or with its small files packed into few",
+            )),
             Self::Tree(_) => {
                 Some(Hint::new("no container runtime can unpack these layers; build the image again"))
             }

@@ -1,5 +1,7 @@
 //! An opened image: one tree over all layers, readable at once, whose bytes come when they are wanted.
 
+mod follow;
+
 use std::sync::Arc;
 
 use glowplug_base::{ByteRange, Digest};

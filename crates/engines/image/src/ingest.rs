@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Nothing is readable until the whole blob has matched its digest. Queues between the stages are short, so memory is
-//! bounded whatever the blob decodes to.
+//! bounded whatever the blob decodes to: by what the index may hold, for which see `glowplug_layer::Limits`. The disk is
+//! filled by what a blob of its size can honestly hold, or until it is full; a layer that fails gives back what it took.
 
 mod decoder;
 mod writer;
@@ -34,6 +35,12 @@ const PIECES_AHEAD: usize = 64;
 /// Decoded chunks that may wait for the writer, each of [`decoder::CHUNK_BYTES`].
 const CHUNKS_AHEAD: usize = 8;
 
+/// Times its own length that a blob may decode to: as much as deflate data can. Of zstd data, which can be 30 times more,
+/// only what hardly holds anything exceeds it.
+const HONEST_RATIO: u64 = 1032;
+/// Bytes that any blob may decode to: an empty swap file or disk image is no bomb.
+const HONEST_BYTES: u64 = 1 << 30;
+
 /// Streams a layer into the store.
 ///
 /// # Errors
@@ -57,11 +64,11 @@ pub async fn ingest(
     let decoded = decoding.await.map_err(|e| ImageError::layer(blob, e))?;
     let written = writing.await.map_err(|e| ImageError::layer(blob, e))?;
     fed.map_err(trouble)?;
-    let written = match (written, decoded) {
-        (Ok(written), Ok(())) => written,
-        // The writer fails first when the disk is full, and the decoder only notices that nobody listens.
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
+    // The writer fails first when the disk is full, and the decoder only notices that nobody listens. When the decoder
+    // fails, the writer only notices that nothing comes any more.
+    let written = written?;
+    decoded?;
+    let written = written.ok_or_else(|| ImageError::layer(blob, "the layer could not be decoded"))?;
     tokio::task::spawn_blocking(move || written.publish(&store))
         .await
         .map_err(|e| ImageError::layer(blob, e))?
@@ -91,17 +98,26 @@ fn decode(
 ) -> Result<(), ImageError> {
     let mut hasher = Hasher::new();
     let mut decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
-    let mut got = 0;
+    let (mut got, mut given) = (0, 0);
+    let honest = HONEST_BYTES.saturating_add(size.saturating_mul(HONEST_RATIO));
     while let Some(piece) = incoming.blocking_recv() {
         hasher.update(&piece);
         got += piece.len() as u64;
         let mut gone = false;
         decoder
             .push(&piece, &mut |piece| {
-                gone |= chunks.send(piece).is_err();
+                if let Piece::Bytes(bytes) = &piece {
+                    given += bytes.len() as u64;
+                }
+                gone = gone || given > honest || chunks.send(piece).is_err();
                 !gone
             })
             .map_err(|reason| ImageError::layer(blob, reason))?;
+        if given > honest {
+            let reason =
+                format!("its {size} bytes decode to more than {honest}, so it holds nothing but repetition");
+            return Err(ImageError::layer(blob, reason));
+        }
         if gone {
             return Ok(());
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use glowplug_base::Digest;
+use glowplug_layer::Origin;
 use glowplug_oci::Compression;
 use glowplug_source::{RangeSource, Traced};
 use glowplug_store::{Layer, Store};
@@ -43,6 +44,8 @@ pub struct Opened {
     pub adopted: usize,
     /// Layers that had to stream by.
     pub streamed: usize,
+    /// Those of them whose published index was found to be wrong on an earlier start.
+    pub distrusted: usize,
 }
 
 /// Opens the image made of `layers`, bottom first. Layers without an index, in the store or beside the image, stream by
@@ -57,33 +60,47 @@ pub async fn open(
 ) -> Result<Opened, ImageError> {
     let mut found: Vec<Option<Arc<Layer>>> = layers.iter().map(|layer| store.layer(&layer.blob)).collect();
     let mut missing: Vec<usize> = (0..layers.len()).filter(|at| found[*at].is_none()).collect();
-    let known = layers.len() - missing.len();
+    let mut known = layers.len() - missing.len();
     // One layer may be there twice; it streams by once.
-    missing.sort_by_key(|at| (std::cmp::Reverse(layers[*at].source.size()), layers[*at].blob));
-    missing.dedup_by_key(|at| layers[*at].blob);
+    largest_first(&mut missing, layers);
 
-    let (mut adopted, mut to_stream) = (Vec::new(), Vec::new());
+    let distrusted = missing.iter().filter(|at| store.distrusts(&layers[**at].blob)).count();
+
+    let (mut adopted, mut to_stream) = (0, Vec::new());
     for (at, layer) in adopt(store, layers, missing, timeline).await {
-        if layer.is_some() {
-            adopted.push(at)
-        } else {
-            to_stream.push(at)
+        match layer {
+            Some(_) => adopted += 1,
+            None => to_stream.push(at),
         }
         found[at] = layer;
     }
     stream(store, layers, &to_stream, &mut found, timeline).await?;
     let image = match assemble(store, layers, &found, timeline) {
-        // What streams by is right whatever a zTOC said.
-        Err(ImageError::Tree(error)) if !adopted.is_empty() => {
+        // What streams by is right whatever a zTOC said, now or on an earlier start.
+        Err(ImageError::Tree(error)) if found.iter().any(is_published) => {
             tracing::warn!(%error, "the SOCI index is wrong about the layers, they stream by");
-            adopted.iter().for_each(|at| found[*at] = None);
-            stream(store, layers, &adopted, &mut found, timeline).await?;
-            to_stream.append(&mut adopted);
+            let mut again: Vec<usize> = (0..layers.len()).filter(|at| is_published(&found[*at])).collect();
+            again.iter().for_each(|at| found[*at] = None);
+            known -= again.len() - std::mem::take(&mut adopted);
+            largest_first(&mut again, layers);
+            stream(store, layers, &again, &mut found, timeline).await?;
+            to_stream.append(&mut again);
             assemble(store, layers, &found, timeline)?
         }
         other => other?,
     };
-    Ok(Opened { image, known, adopted: adopted.len(), streamed: to_stream.len() })
+    Ok(Opened { image, known, adopted, streamed: to_stream.len(), distrusted })
+}
+
+/// Sorts layers by size, and drops what is there twice.
+fn largest_first(which: &mut Vec<usize>, layers: &[LayerSpec]) {
+    which.sort_by_key(|at| (std::cmp::Reverse(layers[*at].source.size()), layers[*at].blob));
+    which.dedup_by_key(|at| layers[*at].blob);
+}
+
+/// Whether the index of a layer was published beside the image.
+fn is_published(layer: &Option<Arc<Layer>>) -> bool {
+    layer.as_ref().is_some_and(|layer| layer.index().origin == Origin::Soci)
 }
 
 /// Takes in the indexes beside the image, and says for each layer in `missing` what came of it.
@@ -96,7 +113,7 @@ async fn adopt(
     let adopting = futures::stream::iter(missing.into_iter().map(|at| {
         let (store, spec, timeline) = (store.clone(), layers[at].clone(), timeline.clone());
         async move {
-            let Some(lookup) = spec.soci else { return (at, None) };
+            let Some(lookup) = spec.soci.filter(|_| !store.distrusts(&spec.blob)) else { return (at, None) };
             let _span = timeline.span(Phase::Pull, format!("look for a SOCI index of layer {at}"));
             let size = spec.source.size();
             let Some(ztoc) = lookup.ztoc(&spec.blob, size).await else { return (at, None) };

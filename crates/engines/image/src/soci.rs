@@ -5,19 +5,23 @@
 //! from_ztoc     zTOC -> layer index (its claims checked for sense)
 //! adopt         layer index and windows -> store; the layer is lazy without having streamed by
 //! export        blob -> zTOC, equal to the reference tool's
+//! publish       image -> zTOCs and an index, beside the image or named by a copy of it
 //! ```
 //!
 //! What a zTOC says is a claim. Sizes, order and bounds are checked before it is adopted; the blob's bytes are held
 //! against the span digests whenever they are fetched; and no span becomes readable before `verify` found in it the tar
 //! headers that the zTOC promises. Trouble with a zTOC is never an image's trouble: the layer then streams by as if
-//! there was none.
+//! there was none. A lie that shows only while the image is read ends the reading of that layer; the store remembers it,
+//! and at the next start the layer streams by.
 //!
 //! Taken on trust, as SOCI itself does: owners and times, what lies in a window until the span before it is here, and
 //! headers that begin more than a window (for uncompressed layers: at all) before the span of their file.
 
+mod convert;
 mod discover;
 mod export;
 mod import;
+mod publish;
 mod verify;
 
 use glowplug_base::{Digest, Hint, Hinted};
@@ -28,7 +32,8 @@ use glowplug_toc::ZtocError;
 pub use discover::{Lookup, fetch, find};
 pub use export::{build_index, describe, export};
 pub use import::{Imported, adopt, from_ztoc};
-pub(crate) use verify::verify;
+pub use publish::{Format, MIN_LAYER_BYTES, Outcome, PublishError, Published, Skip, publish};
+pub(crate) use verify::{doubt, undecodable, verify};
 
 /// Why a zTOC cannot be used or made.
 #[derive(Debug, thiserror::Error)]

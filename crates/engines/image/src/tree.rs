@@ -1,18 +1,27 @@
-//! All layers merged into one tree, as an unpacked overlay of them would show it.
+//! All layers merged into one tree, entry by entry as containerd's unpack shows them: each layer unpacked alone
+//! (`unpack`), then overlaid (`merge`).
 //!
 //! Whiteouts, opaque directories, hard links and symbolic links in parent paths are resolved while merging, so a lookup
 //! is one step. Node numbers are a pure function of the layers: the same image gives the same numbers in every process.
 
+mod error;
 mod merge;
 #[cfg(test)]
 mod tests;
+mod unpack;
 
-use glowplug_layer::{Entry, Kind};
+use std::collections::BTreeMap;
 
-pub use merge::{Merger, TreeError};
+use glowplug_layer::Kind;
+
+pub use error::TreeError;
+pub use merge::Merger;
 
 /// Number of a node; the root is 0.
 pub type NodeId = u32;
+
+/// Extended attributes: full names and values.
+type Xattrs = Vec<(Vec<u8>, Vec<u8>)>;
 
 /// One file, directory, link or device of the image.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,10 +40,10 @@ pub struct Node {
     pub device: (u32, u32),
     /// Length in bytes; for a symbolic link that of its target.
     pub size: u64,
-    /// Number of names.
+    /// Number of names in its layer, also of those that a layer above hides, as the overlay of unpacked layers has it; of
+    /// a directory, 2 and one for each directory in it.
     pub links: u32,
-    /// Where the bytes and the rest are: number of the layer and of its entry; none for directories that no layer
-    /// names.
+    /// Where the bytes are: number of the layer and of its entry; none for directories that no layer names.
     pub origin: Option<(u32, u32)>,
     /// The directory that holds it (one of them for a hard-linked file).
     pub parent: NodeId,
@@ -46,6 +55,8 @@ pub struct Node {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tree {
     nodes: Vec<Node>,
+    /// Of the nodes that have any.
+    xattrs: BTreeMap<NodeId, Xattrs>,
 }
 
 impl Tree {
@@ -55,6 +66,16 @@ impl Tree {
     /// The node with a number, if there is one.
     pub fn node(&self, id: NodeId) -> Option<&Node> {
         self.nodes.get(id as usize)
+    }
+
+    /// The extended attributes of a node, sorted by name: those that a file system keeps when a layer is unpacked.
+    pub fn xattrs(&self, id: NodeId) -> &[(Vec<u8>, Vec<u8>)] {
+        self.xattrs.get(&id).map_or(&[], Vec::as_slice)
+    }
+
+    /// Whether any node has extended attributes.
+    pub fn has_xattrs(&self) -> bool {
+        !self.xattrs.is_empty()
     }
 
     /// The child of a directory with a name.
@@ -90,26 +111,5 @@ impl Tree {
         }
         names.reverse();
         format!("/{}", names.join("/"))
-    }
-}
-
-/// A node as an entry describes it, without names.
-fn node_of(entry: &Entry, origin: (u32, u32), parent: NodeId) -> Node {
-    Node {
-        kind: entry.kind,
-        mode: entry.mode & 0o7777,
-        uid: entry.uid,
-        gid: entry.gid,
-        mtime: (entry.mtime_s, entry.mtime_ns),
-        device: entry.device,
-        size: match entry.kind {
-            Kind::File => entry.size,
-            Kind::Symlink => entry.link.len() as u64,
-            _ => 0,
-        },
-        links: 1,
-        origin: Some(origin),
-        parent,
-        children: Vec::new(),
     }
 }

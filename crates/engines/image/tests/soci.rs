@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock, Mutex};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -12,12 +13,14 @@ use glowplug_image::{Image, LayerSpec, Opened, open};
 use glowplug_layer::Origin;
 use glowplug_oci::{Compression, Descriptor, Manifest, media};
 use glowplug_registry::{Error, Fetched, Repository, Target};
-use glowplug_source::{Kind, MemorySource, RangeSource, SourceError};
+use glowplug_source::{Fault, Faulty, Kind, MemorySource, RangeSource, SourceError};
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer, Tree};
 use glowplug_timeline::Timeline;
 use glowplug_toc::index::{ARTIFACT_TYPE_V1, INDEX_DIGEST_ANNOTATION};
-use glowplug_toc::{Compression as ZtocCompression, IndexVersion, SociIndex, Subject, Ztoc, ZtocLimits};
+use glowplug_toc::{
+    Compression as ZtocCompression, IndexVersion, SociIndex, Subject, Ztoc, ZtocEntry, ZtocLimits,
+};
 use proptest::prelude::*;
 
 const MIB: usize = 1024 * 1024;
@@ -228,6 +231,26 @@ impl Node {
     async fn open_with(&self, layer: &Layer, ztoc: &Ztoc) -> Opened {
         self.open(layer, Some(Shelf::with(layer, ztoc).lookup().1)).await
     }
+
+    /// Opens a layer that turned out to have a lying index, with the same index still published: every byte is right.
+    async fn start_again(&self, what: &str, layer: &Layer, ztoc: &Ztoc) {
+        // What was on its way holds the layer until it has failed.
+        while self.store.drop_data(&layer.digest()).is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert!(self.store.distrusts(&layer.digest()), "{what}");
+        // A zTOC that could not even be published need not be.
+        let lookup = || ztoc.encode().is_ok().then(|| Shelf::with(layer, ztoc).lookup().1);
+        let again = self.open(layer, lookup()).await;
+        let counts = (again.known, again.adopted, again.streamed, again.distrusted);
+        assert_eq!(counts, (0, 0, 1, 1), "{what}");
+        for (name, content) in files() {
+            assert!(check(&again.image, name, 0, content.len()).await, "{what}: {name}");
+        }
+        drop(again);
+        let known = self.open(layer, lookup()).await;
+        assert_eq!((known.known, known.distrusted), (1, 0), "{what}");
+    }
 }
 
 /// Reads a piece of a file; what comes must be right. Gives whether it came.
@@ -402,7 +425,10 @@ fn the_reference_tools_own_are_taken() {
 /// What is wrong with a zTOC, and whether that shows before a byte of the layer is read.
 type Lie = (&'static str, bool, fn(&mut Ztoc));
 
-const LIES: [Lie; 12] = [
+/// Lies that show as bytes of another digest, so that the blob may be to blame as well.
+const DOUBTS: [&str; 2] = ["digest of other bytes", "checkpoints a byte late"];
+
+const LIES: [Lie; 14] = [
     ("climbing name", true, |ztoc| ztoc.entries[3].name = b"../etc/passwd".to_vec()),
     ("climbing link target", true, |ztoc| {
         let link = ztoc.entries.iter_mut().find(|entry| entry.name == b"d/again").unwrap();
@@ -426,6 +452,15 @@ const LIES: [Lie; 12] = [
         let ZtocCompression::Gzip { checkpoints, .. } = &mut ztoc.compression else { return };
         checkpoints.iter_mut().for_each(|checkpoint| checkpoint.compressed += 1);
     }),
+    ("checkpoints a byte late and digests to match", false, |ztoc| {
+        let ZtocCompression::Gzip { checkpoints, .. } = &mut ztoc.compression else { return };
+        checkpoints.iter_mut().for_each(|checkpoint| checkpoint.compressed += 1);
+        let blob = &layers()[0].1.blob;
+        ztoc.span_digests = ztoc
+            .spans()
+            .map(|span| Digest::of(&blob[span.compressed.start as usize..span.compressed.end as usize]))
+            .collect();
+    }),
     ("two names swapped", false, |ztoc| {
         let name = ztoc.entries[0].name.clone();
         ztoc.entries[0].name = std::mem::replace(&mut ztoc.entries[2].name, name);
@@ -434,22 +469,98 @@ const LIES: [Lie; 12] = [
         ztoc.entries.iter_mut().for_each(|entry| entry.mode |= 0o4000)
     }),
     ("hidden entry", false, |ztoc| _ = ztoc.entries.remove(0)),
+    ("invented entry", false, |ztoc| {
+        let invented = ztoc.entries.iter().find(|entry| entry.name == b"d/fifo").unwrap();
+        let mut invented = ZtocEntry { name: b"d/invented".to_vec(), ..invented.clone() };
+        // A header's length behind the last file, where the archive ends.
+        invented.offset = ztoc.entries.last().unwrap().offset + 512 + 512;
+        ztoc.entries.push(invented);
+    }),
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lies_are_found_out() {
+async fn lies_are_found_out_and_not_believed_again() {
     let (_, layer) = &layers()[0];
     for (what, early, lie) in LIES {
         let mut ztoc = exported().clone();
         lie(&mut ztoc);
-        let opened = Node::new().open_with(layer, &ztoc).await;
+        let node = Node::new();
+        let opened = node.open_with(layer, &ztoc).await;
         // A lie that shows early costs nothing but the time: the layer streams by.
         assert_eq!((opened.adopted, opened.streamed), if early { (0, 1) } else { (1, 0) }, "{what}");
-        assert_eq!(check(&opened.image, "b/big", 0, 100).await, early, "{what}");
+        let mut all = true;
         for name in files().keys() {
-            check(&opened.image, name, 0, 1000).await;
+            all &= check(&opened.image, name, 0, 1000).await;
         }
+        assert_eq!(all, early, "{what}");
+        if early {
+            continue;
+        }
+        if !DOUBTS.contains(&what) {
+            // What hides where no file is said to be shows when everything comes.
+            opened.image.start_prefetch(None, &(Arc::new(|| true) as glowplug_image::Spare));
+            let found = async {
+                while !is_distrusted(&opened.image) {
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), found).await.expect(what);
+            assert!(!check(&opened.image, "b/last", 0, 1).await, "{what}: read after the lie was found");
+        }
+        assert_eq!(is_distrusted(&opened.image), !DOUBTS.contains(&what), "{what}");
+        drop(opened);
+        node.start_again(what, layer, &ztoc).await;
     }
+}
+
+/// Whether a lie about a layer was found.
+fn is_distrusted(image: &Image) -> bool {
+    image.layers().any(|layer| layer.distrusted().is_some())
+}
+
+/// A source whose first answer is garbled.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_that_arrive_garbled_are_no_lie() {
+    let (_, layer) = &layers()[0];
+    let node = Node::new();
+    drop(node.open_with(layer, exported()).await);
+    for faults in [1, 2] {
+        // The first time as well as the second, but never the same.
+        let fault = move |request: u64| match request {
+            0 => Fault::Flip,
+            _ if request < faults => Fault::Short(10),
+            _ => Fault::None,
+        };
+        let spec = LayerSpec {
+            blob: layer.digest(),
+            compression: layer.compression,
+            source: Arc::new(Faulty::new(memory(layer), fault)),
+            soci: None,
+        };
+        let opened = open(&node.store, &[spec], &Timeline::new(Clock::system())).await.unwrap();
+        assert_eq!(check(&opened.image, "b/last", 0, 100).await, faults == 1);
+        assert!(check(&opened.image, "m/101", 0, 100).await);
+        drop(opened);
+        while node.store.drop_data(&layer.digest()).is_err() {
+            tokio::task::yield_now().await;
+        }
+        assert!(!node.store.distrusts(&layer.digest()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_adopted_earlier_streams_by_when_the_layers_make_no_tree() {
+    let (_, layer) = &layers()[0];
+    let mut ztoc = exported().clone();
+    let last = ztoc.entries.len() - 1;
+    ztoc.entries[last].name = b"b/big/x".to_vec();
+    let node = Node::new();
+    let imported =
+        soci::from_ztoc(&ztoc, layer.digest(), layer.blob.len() as u64, layer.compression).unwrap();
+    drop(soci::adopt(&node.store, imported).unwrap());
+    let opened = node.open(layer, None).await;
+    assert_eq!((opened.known, opened.adopted, opened.streamed), (0, 0, 1));
+    assert!(check(&opened.image, "b/big", 0, 100).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -458,11 +569,25 @@ async fn a_window_that_lies_shows_when_the_span_before_it_comes() {
     let mut ztoc = exported().clone();
     let ZtocCompression::Gzip { checkpoints, .. } = &mut ztoc.compression else { panic!("not gzip") };
     checkpoints[1].window[32 * 1024 - 100] ^= 1;
-    let image = Node::new().open_with(layer, &ztoc).await.image;
-    assert!(!check(&image, "b/big", 0, 100).await);
+    let node = Node::new();
+    let image = node.open_with(layer, &ztoc).await.image;
+    // The span that the window is for comes alone, and what it holds is believed as long as nothing speaks against it.
+    let ZtocCompression::Gzip { checkpoints, .. } = &exported().compression else { panic!("not gzip") };
+    let begin =
+        checkpoints[1].uncompressed - image.layers().next().unwrap().index().entries[0].extents[0].stream;
     let id = image.tree().find("b/big").unwrap();
+    let believed = image.read(id, begin + 1000, 100).await.is_ok();
+    assert!(!check(&image, "b/big", 0, 100).await);
     let error = image.read(id, 0, 100).await.unwrap_err();
     assert!(error.errno == 5 && error.message.contains("the index is wrong"), "{error}");
+    assert!(error.message.contains(&layer.digest().to_string()), "{error}");
+    assert!(
+        believed && image.read(id, begin + 1000, 100).await.is_err(),
+        "what it was decoded with was a lie"
+    );
+    assert!(image.try_read(id, begin + 1000, 100).unwrap().is_err());
+    drop(image);
+    node.start_again("window", layer, &ztoc).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -584,6 +709,10 @@ proptest! {
                     if size == content.len() as u64 {
                         check(&opened.image, name, 0, content.len()).await;
                     }
+                }
+                if is_distrusted(&opened.image) {
+                    drop(opened);
+                    node.start_again("a changed zTOC", layer, &ztoc).await;
                 }
             });
         }

@@ -39,11 +39,13 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Room for images of some four million files and a terabyte, twice over for the longest span that is made (32 MiB
-    /// and a chunk). A file of a few bytes takes 1 KiB of stream, header included, and a block of 4 KiB in the data file.
+    /// Room for images of some four million files, with names of 200 bytes, and a terabyte, twice over for the longest
+    /// span that is made (32 MiB and a chunk). A file of a few bytes takes 1 KiB of stream, header included, and a block
+    /// of 4 KiB in the data file. The body is the least of what an index takes in memory: a sparse file's extents, 15
+    /// bytes there, take 32.
     fn default() -> Self {
         Self {
-            body_bytes: 2 << 30,
+            body_bytes: 1 << 30,
             entries: 4_000_000,
             spans: 1_000_000,
             span_bytes: 64 << 20,
@@ -81,8 +83,24 @@ pub enum CodecError {
 /// # Errors
 /// [`CodecError::Body`] or [`CodecError::Compression`] when memory runs out.
 pub fn encode(index: &LayerIndex) -> Result<Vec<u8>, CodecError> {
+    pack(&postcard::to_stdvec(index).map_err(CodecError::Body)?)
+}
+
+/// Serialises an index that [`decode`] will take with the same limits.
+///
+/// # Errors
+/// As [`encode`], and [`CodecError::TooLarge`] or [`CodecError::Damaged`] for what [`decode`] would refuse.
+pub fn encode_within(index: &LayerIndex, limits: &Limits) -> Result<Vec<u8>, CodecError> {
+    check(index, limits)?;
     let plain = postcard::to_stdvec(index).map_err(CodecError::Body)?;
-    let body = zstd::bulk::compress(&plain, 3).map_err(CodecError::Compression)?;
+    if plain.len() as u64 > limits.body_bytes {
+        return Err(CodecError::TooLarge("body"));
+    }
+    pack(&plain)
+}
+
+fn pack(plain: &[u8]) -> Result<Vec<u8>, CodecError> {
+    let body = zstd::bulk::compress(plain, 3).map_err(CodecError::Compression)?;
     let mut bytes = Vec::with_capacity(HEADER_BYTES + body.len());
     bytes.extend_from_slice(MAGIC);
     bytes.extend_from_slice(&VERSION.to_le_bytes());

@@ -21,10 +21,12 @@
 mod codec;
 mod index;
 mod placement;
+mod tally;
 
-pub use codec::{CodecError, Limits, VERSION, decode, encode};
+pub use codec::{CodecError, Limits, VERSION, decode, encode, encode_within};
 pub use index::{Check, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef};
 pub use placement::{Cursor, place};
+pub use tally::{Excess, Tally};
 
 /// Files begin at multiples of this many bytes in the data file: the block size of EROFS and of the page cache.
 pub const BLOCK_BYTES: u64 = 4096;

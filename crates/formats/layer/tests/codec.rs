@@ -3,8 +3,8 @@
 
 use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{
-    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Extent, Kind, LayerIndex, Limits, Origin, Recipe, Span,
-    WindowRef, decode, encode, place,
+    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Excess, Extent, Kind, LayerIndex, Limits, Origin, Recipe,
+    Span, Tally, WindowRef, decode, encode, encode_within, place,
 };
 use proptest::prelude::*;
 
@@ -144,6 +144,48 @@ fn limits_hold() {
             Err(CodecError::TooLarge(said)) => assert_eq!(said, what),
             other => panic!("{what}: {other:?}"),
         }
+        match encode_within(&index, &limits) {
+            Err(CodecError::TooLarge(said)) => assert_eq!(said, what),
+            other => panic!("{what}: {other:?}"),
+        }
+    }
+    assert_eq!(encode_within(&index, &room).unwrap(), bytes);
+}
+
+/// Counts an index part by part, as whoever makes one does.
+fn tally(index: &LayerIndex, limits: Limits) -> Result<(), Excess> {
+    let mut tally = Tally::new(limits);
+    index.entries.iter().try_for_each(|entry| tally.entry(entry))?;
+    index.spans.iter().try_for_each(|span| tally.span(span))?;
+    tally.data_file(index.data_size)
+}
+
+#[test]
+fn an_index_that_grows_is_refused_where_a_reader_would_refuse_it() {
+    let (index, ..) = layer(&[vec![1; 9000], vec![2], vec![]], 1024);
+    let most = |length: fn(&Span) -> u64| index.spans.iter().map(length).max().unwrap();
+    let bytes = encode(&index).unwrap();
+    let body_bytes = u64::from_le_bytes(bytes[24..32].try_into().unwrap());
+    let room = Limits {
+        body_bytes: body_bytes + 128,
+        entries: index.entries.len(),
+        spans: index.spans.len(),
+        span_bytes: most(|span| span.stream.len()),
+        span_data_bytes: most(|span| span.data.len()),
+        data_bytes: index.data_size,
+    };
+    tally(&index, room).unwrap();
+    for limits in [
+        Limits { body_bytes: body_bytes - 1, ..room },
+        Limits { entries: room.entries - 1, ..room },
+        Limits { spans: room.spans - 1, ..room },
+        Limits { span_bytes: room.span_bytes - 1, ..room },
+        Limits { span_data_bytes: room.span_data_bytes - 1, ..room },
+        Limits { data_bytes: room.data_bytes - 1, ..room },
+    ] {
+        let excess = tally(&index, limits).unwrap_err();
+        assert!(matches!(decode(&bytes, &limits), Err(CodecError::TooLarge(_))), "{excess}");
+        assert!(excess.to_string().contains(&excess.limit.to_string()), "{excess}");
     }
 }
 

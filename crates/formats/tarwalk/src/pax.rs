@@ -122,11 +122,12 @@ impl Records {
         Ok(xattrs)
     }
 
-    /// The records with a value whose keyword is `prefix` and something more, which comes without the prefix.
+    /// The records whose keyword is `prefix` and something more, which comes without the prefix. An empty value is one: it
+    /// takes nothing back, as container tools read it.
     fn having<'a>(&'a self, prefix: &'a [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
         self.values.iter().filter_map(move |(key, value)| {
             let key = key.strip_prefix(prefix)?;
-            (!key.is_empty() && !value.is_empty()).then_some((key, &value[..]))
+            (!key.is_empty()).then_some((key, &value[..]))
         })
     }
 }

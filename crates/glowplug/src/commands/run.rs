@@ -20,6 +20,7 @@ use glowplug_image::{Image, Profile, Spare};
 use glowplug_mount::Rootfs;
 use glowplug_sandbox::ready::{self, Probe};
 use glowplug_sandbox::spec::Port;
+use glowplug_sandbox::user::{self, Accounts};
 use glowplug_sandbox::{Container, Helper, Runtime, Settings, StdStream, spec};
 use glowplug_store::Store;
 use glowplug_timeline::{Mark, Phase, Timeline};
@@ -71,8 +72,8 @@ async fn start(
     let report = Report::new(args, &located, timeline.clone());
     let profile_name = profile_name(&located, args);
     let profile = store.documents().get(PROFILES, &profile_name).and_then(|bytes| Profile::parse(&bytes));
-    let load = glowplug_linux::load::Load::new();
-    image.start_prefetch(profile.as_ref(), &(Arc::new(move || load.has_spare()) as Spare));
+    let arriving = output.progress().arriving(missing_bytes(&image));
+    image.start_prefetch(profile.as_ref(), &(Arc::new(glowplug_linux::load::has_spare) as Spare));
 
     let work = Work::make(global, &id)?;
     // The first start of a kind is watched, so that the next can be streamed in its order.
@@ -85,22 +86,31 @@ async fn start(
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
 
-    let mut running = Running::create(args, &located, &id, &work, &rootfs, runtime, helper, timeline).await?;
+    let mut running =
+        Running::create(args, &located, &image, &id, &work, &rootfs, runtime, helper, timeline).await?;
     let forwarders = running.publish(args, &ports).await?;
     running.container.start().await.context("start the container")?;
     timeline.mark(Mark::EXEC);
     report.steps(&running.container);
-    running.pump_output();
+    running.pump_output(output);
 
     let readied = tokio::select! {
         readied = running.ready(probe.as_ref(), &image, Duration::from_secs(args.ready_timeout)) => Some(readied),
         () = stop.asked() => None,
     };
+    drop(arriving);
     let mut code = ExitCode::SUCCESS;
     match readied {
         Some(Ok(())) => {
             timeline.mark(Mark::READY);
-            image.settle();
+            // The first requests want the processors as much as the start did.
+            let (settling, pause) = (Arc::downgrade(&image), Duration::from_millis(FIRST_ANSWERS_MS));
+            tokio::spawn(async move {
+                tokio::time::sleep(pause).await;
+                if let Some(image) = settling.upgrade() {
+                    image.settle();
+                }
+            });
             let lesson = Lesson { name: profile_name, known: profile, ready_ms: image.age_ms() };
             lesson.keep(store, &image);
             report.ready(output)?;
@@ -142,6 +152,17 @@ fn probe(args: &RunArgs, ports: &[Port]) -> anyhow::Result<Option<Probe>> {
     }
 }
 
+/// The image's users and groups, from the image itself: through the mount this process would ask itself, and could not be killed while
+/// it waits for bytes.
+async fn accounts(image: &Image) -> anyhow::Result<Accounts> {
+    let file = async |path: &str| {
+        let read = image.read_path(path, user::LARGEST_BYTES + 1).await;
+        read.with_context(|| format!("read the image's {path}"))
+    };
+    let (passwd, group) = tokio::try_join!(file(user::PASSWD), file(user::GROUP))?;
+    Ok(Accounts { passwd, group })
+}
+
 async fn open(
     store: &Arc<Store>,
     located: &Located,
@@ -149,7 +170,10 @@ async fn open(
     timeline: &Timeline,
 ) -> anyhow::Result<Arc<Image>> {
     store.enforce_quota()?;
-    let layers = located.layers();
+    let mut layers = located.layers();
+    for (number, layer) in layers.iter_mut().enumerate() {
+        layer.source = output.progress().metered(number, layer.source.clone());
+    }
     let size: u64 = layers.iter().map(|layer| layer.source.size()).sum();
     output.note(format!("{}: {} layers, {}", located.image.name, layers.len(), human(size)));
     let opened = glowplug_image::open(store, &layers, timeline).await?;
@@ -158,6 +182,15 @@ async fn open(
         "{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"
     ));
     Ok(Arc::new(opened.image))
+}
+
+/// Bytes of the image's blobs whose spans are not here yet.
+fn missing_bytes(image: &Image) -> u64 {
+    let missing = |layer: &Arc<glowplug_store::Layer>| {
+        let spans = layer.index().spans.iter().enumerate();
+        spans.filter(|(at, _)| !layer.is_present(*at)).map(|(_, span)| span.blob.len()).sum::<u64>()
+    };
+    image.layers().map(missing).sum()
 }
 
 /// A start is told apart by its image and by what it runs.
@@ -226,6 +259,7 @@ impl Running {
     async fn create(
         args: &RunArgs,
         located: &Located,
+        image: &Image,
         id: &str,
         work: &Work,
         rootfs: &Rootfs,
@@ -238,8 +272,8 @@ impl Running {
         let wanted = options::options(args, id, rootfs.path(), state.clone())?;
         let config = located.image.config.clone();
         let specifying = timeline.span(Phase::Create, "specification");
-        // It reads the image's /etc/passwd, through the FUSE server in this very process.
-        let spec = tokio::task::spawn_blocking(move || spec::build(&config, &wanted)).await??;
+        let accounts = accounts(image).await?;
+        let spec = tokio::task::spawn_blocking(move || spec::build(&config, &accounts, &wanted)).await??;
         drop(specifying);
         let mut settings = Settings::new(id, &state);
         settings.runtime = runtime;
@@ -267,12 +301,12 @@ impl Running {
         Ok(open)
     }
 
-    fn pump_output(&mut self) {
+    fn pump_output(&mut self, output: &Output) {
         if let Some(out) = self.container.take_stdout() {
-            tokio::spawn(self.logs.pump(out, Some(tokio::io::stdout())));
+            tokio::spawn(self.logs.pump(out, Some(output.program_out())));
         }
         if let Some(err) = self.container.take_stderr() {
-            tokio::spawn(self.logs.pump(err, Some(tokio::io::stderr())));
+            tokio::spawn(self.logs.pump(err, Some(output.program_err())));
         }
     }
 

@@ -32,11 +32,7 @@ pub(crate) struct Door {
 
 impl Door {
     pub(crate) fn new(image: Arc<Image>, runtime: Handle) -> Self {
-        let has_xattrs = image
-            .tree()
-            .nodes()
-            .iter()
-            .any(|node| image.entry(node).is_some_and(|entry| !entry.xattrs.is_empty()));
+        let has_xattrs = image.tree().has_xattrs();
         Self { image, runtime, has_xattrs }
     }
 
@@ -211,21 +207,17 @@ impl Filesystem for Door {
         if !self.has_xattrs {
             return reply.error(Errno::ENOSYS);
         }
-        let entry = self.node(ino).and_then(|(_, node)| self.image.entry(node));
-        let found = entry.and_then(|entry| entry.xattrs.iter().find(|(key, _)| key == name.as_bytes()));
-        match found {
+        let xattrs = self.node(ino).map_or(&[][..], |(id, _)| self.image.tree().xattrs(id));
+        match xattrs.iter().find(|(key, _)| key == name.as_bytes()) {
             Some((_, value)) => sized(value, size, reply),
             None => reply.error(Errno::ENODATA),
         }
     }
 
+    /// An empty list is a list: here "not supported" would be an error to programs that list.
     fn listxattr(&self, _request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
-        if !self.has_xattrs {
-            return reply.error(Errno::ENOSYS);
-        }
-        let entry = self.node(ino).and_then(|(_, node)| self.image.entry(node));
-        let names = entry.into_iter().flat_map(|entry| &entry.xattrs);
-        let list: Vec<u8> = names.flat_map(|(name, _)| name.iter().copied().chain([0])).collect();
+        let xattrs = self.node(ino).map_or(&[][..], |(id, _)| self.image.tree().xattrs(id));
+        let list: Vec<u8> = xattrs.iter().flat_map(|(name, _)| name.iter().copied().chain([0])).collect();
         sized(&list, size, reply);
     }
 }

@@ -12,7 +12,7 @@ use oci_spec::image::ImageConfiguration;
 use oci_spec::runtime::Spec;
 use serde_json::{Value, json};
 
-use crate::user::{self, UserError};
+use crate::user::{self, Accounts, UserError};
 
 mod defaults;
 mod etc;
@@ -61,6 +61,7 @@ impl Hinted for SpecError {
     fn hint(&self) -> Option<Hint> {
         match self {
             Self::NoCommand => Some(Hint::new("say what to run after the image's name")),
+            Self::User(UserError::Large(_)) => None,
             Self::User(_) => Some(Hint::new("use a number, or a name that the image's /etc/passwd lists")),
             Self::Device(e) => e.hint(),
             _ => None,
@@ -70,15 +71,17 @@ impl Hinted for SpecError {
 
 /// Builds the specification and writes the container's files into the state directory, which must exist.
 ///
-/// Reads `/etc/passwd` and `/etc/group` of the image: see [`user::resolve`] about blocking.
-pub fn build(image: &ImageConfiguration, options: &RunOptions) -> Result<Spec, SpecError> {
+/// Users are looked up in the image's accounts; nothing below the root file system is read here.
+pub fn build(
+    image: &ImageConfiguration,
+    accounts: &Accounts,
+    options: &RunOptions,
+) -> Result<Spec, SpecError> {
     let empty = oci_spec::image::Config::default();
     let config = image.config().as_ref().unwrap_or(&empty);
     let args = command(config, options)?;
-    let identity = user::resolve(
-        &options.rootfs,
-        options.user.as_deref().or(config.user().as_deref()).unwrap_or_default(),
-    )?;
+    let user = options.user.as_deref().or(config.user().as_deref()).unwrap_or_default();
+    let identity = user::resolve(accounts, user)?;
     let hostname = options.hostname.clone().unwrap_or_else(|| match options.network {
         Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
         Network::Private => options.id.chars().take(12).collect(),

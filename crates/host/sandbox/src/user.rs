@@ -1,16 +1,24 @@
 //! Users and groups by name, as the image's own `/etc/passwd` and `/etc/group` define them.
 //!
-//! Rules are Docker's for `--user`: `user`, `uid`, `user:group`, any mixture of names and numbers; a number need not be listed. Files are
-//! opened below the root file system with symbolic links resolved inside it, and read up to a limit.
+//! Rules are Docker's for `--user`: `user`, `uid`, `user:group`, any mixture of names and numbers; a number need not be listed. The files
+//! come as bytes: where a process serves an image to the kernel, reading them through the mount would be asking itself, and a process that
+//! is killed while it does so cannot end. Text that is not UTF-8 names nobody.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::Path;
+/// Where an image lists its users.
+pub const PASSWD: &str = "/etc/passwd";
+/// Where an image lists its groups.
+pub const GROUP: &str = "/etc/group";
+/// The largest file taken, in bytes. Ten thousand users take 600 KiB.
+pub const LARGEST_BYTES: u32 = 1 << 20;
 
-use rustix::fs::{CWD, Mode, OFlags, ResolveFlags};
-
-/// The most read of either file.
-const FILE_BYTES: u64 = 1 << 20;
+/// An image's two files; without one, which is common, every user or group is a number.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Accounts {
+    /// Contents of [`PASSWD`], at most [`LARGEST_BYTES`] of them and one more, which tells that the file is larger.
+    pub passwd: Option<Vec<u8>>,
+    /// Contents of [`GROUP`], likewise.
+    pub group: Option<Vec<u8>>,
+}
 
 /// Who a container's program runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,34 +42,27 @@ pub enum UserError {
     /// No such group in the image.
     #[error("no group named {0:?} in the image's /etc/group")]
     NoGroup(String),
+    /// The file is larger than [`LARGEST_BYTES`].
+    #[error("the image's {0} is larger than 1 MiB")]
+    Large(&'static str),
 }
 
-/// Resolves `user[:group]` against the image's files below `rootfs`; an empty text is root.
+/// Resolves `user[:group]` by the image's files; an empty text is root.
 ///
-/// Reads files of the image: on a lazily filled one it blocks until their bytes are here, so an async caller that also serves these
-/// bytes must run it where blocking is allowed.
-pub fn resolve(rootfs: &Path, text: &str) -> Result<Identity, UserError> {
-    let passwd = read_below(rootfs, "etc/passwd");
-    let group = read_below(rootfs, "etc/group");
+/// # Errors
+/// A name that the files do not have, or a file that is too large: half of one could name the wrong user.
+pub fn resolve(accounts: &Accounts, text: &str) -> Result<Identity, UserError> {
+    let passwd = lines(accounts.passwd.as_deref(), PASSWD)?;
+    let group = lines(accounts.group.as_deref(), GROUP)?;
     resolve_in(&passwd, &group, text)
 }
 
-fn read_below(rootfs: &Path, name: &str) -> String {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let open = || -> std::io::Result<String> {
-        let root = rustix::fs::openat(
-            CWD,
-            rootfs,
-            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
-            Mode::empty(),
-        )?;
-        let file = rustix::fs::openat2(root, name, flags, Mode::empty(), ResolveFlags::IN_ROOT)?;
-        let mut bytes = Vec::new();
-        File::from(file).take(FILE_BYTES).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    };
-    // An image without these files is common; every user is a number then.
-    open().unwrap_or_default()
+fn lines<'f>(file: Option<&'f [u8]>, path: &'static str) -> Result<std::borrow::Cow<'f, str>, UserError> {
+    let bytes = file.unwrap_or_default();
+    if bytes.len() > LARGEST_BYTES as usize {
+        return Err(UserError::Large(path));
+    }
+    Ok(String::from_utf8_lossy(bytes))
 }
 
 fn resolve_in(passwd: &str, group: &str, text: &str) -> Result<Identity, UserError> {
@@ -137,15 +138,22 @@ mod tests {
     }
 
     #[test]
-    fn links_stay_inside_the_image() {
-        let root = tempfile::tempdir().unwrap();
-        std::fs::create_dir_all(root.path().join("etc")).unwrap();
-        std::fs::create_dir_all(root.path().join("real")).unwrap();
-        std::fs::write(root.path().join("real/passwd"), "inside:x:7:8::/h:\n").unwrap();
-        std::os::unix::fs::symlink("/real/passwd", root.path().join("etc/passwd")).unwrap();
-        assert_eq!(resolve(root.path(), "inside").unwrap().uid, 7);
-        std::fs::remove_file(root.path().join("etc/passwd")).unwrap();
-        std::os::unix::fs::symlink("../../../../../../etc/passwd", root.path().join("etc/passwd")).unwrap();
-        assert!(resolve(root.path(), "root").is_err(), "the host's file must not be read");
+    fn files_may_be_missing_or_odd_and_not_large() {
+        let none = Accounts::default();
+        assert_eq!(resolve(&none, "7:8"), Ok(identity(7, 8, &[8], None)));
+        assert_eq!(resolve(&none, ""), Ok(identity(0, 0, &[0], None)));
+        assert_eq!(resolve(&none, "web"), Err(UserError::NoUser("web".into())));
+        let mut listed = Accounts { passwd: Some(b"\xff:x:5:5::/:\nweb:x:33:33::/w:".to_vec()), group: None };
+        assert_eq!(resolve(&listed, "web"), Ok(identity(33, 33, &[33], Some("/w"))));
+        let mut passwd = listed.passwd.unwrap();
+        passwd.resize(LARGEST_BYTES as usize, b'\n');
+        listed.passwd = Some(passwd.clone());
+        assert_eq!(resolve(&listed, "web").map(|who| who.uid), Ok(33));
+        passwd.push(b'\n');
+        let (large, whole) = (Some(passwd), Some(GROUP.as_bytes().to_vec()));
+        let passwd = Accounts { passwd: large.clone(), group: whole };
+        assert_eq!(resolve(&passwd, "web"), Err(UserError::Large(super::PASSWD)));
+        let group = Accounts { passwd: None, group: large };
+        assert_eq!(resolve(&group, "1:1"), Err(UserError::Large(super::GROUP)));
     }
 }

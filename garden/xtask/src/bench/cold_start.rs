@@ -41,9 +41,12 @@ struct Args {
     /// Write everything that was measured here.
     #[arg(long)]
     json: Option<PathBuf>,
-    /// Measure containerd and warm-local only.
-    #[arg(long)]
-    peer_only: bool,
+    /// Measure only these ways to start, separated by commas. Without containerd's the targets are not judged.
+    #[arg(long, value_delimiter = ',')]
+    cases: Vec<Case>,
+    /// Keep the timeline of each of Glowplug's starts in this folder.
+    #[arg(long, value_name = "DIR")]
+    timelines: Option<PathBuf>,
     /// Measure this binary instead of building one.
     #[arg(long, value_name = "FILE")]
     binary: Option<PathBuf>,
@@ -65,7 +68,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     Containerd::prepare()?;
     Link::prepare()?;
     images::make(parsed.image, parsed.variant)?;
-    if !parsed.peer_only && parsed.binary.is_none() {
+    if parsed.binary.is_none() {
         Node::prepare()?;
     }
     let whole: Vec<String> =
@@ -98,15 +101,25 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     let bench = Bench {
         image: args.image,
         reference: format!("{}/{name}", rig.registry_addr()),
-        node: if args.peer_only { None } else { Some(Node::new(args.binary.as_deref())?) },
+        node: Node::new(args.binary.as_deref())?,
         rig,
     };
     let mut peer = Containerd::start()?;
+    let cases: Vec<Case> =
+        Case::ALL.into_iter().filter(|case| args.cases.is_empty() || args.cases.contains(case)).collect();
+    if let Some(needed) = cases.first().and_then(|case| case.needs()) {
+        say(format!("not counted: {}", needed.title()));
+        bench.run(needed, &mut peer).with_context(|| needed.title())?;
+    }
     let mut runs = Runs::new();
     for round in 1..=args.n {
-        for case in Case::ALL {
-            let Some(outcome) = bench.run(case, &mut peer).with_context(|| case.title())? else { continue };
+        for case in cases.iter().copied() {
+            let outcome = bench.run(case, &mut peer).with_context(|| case.title())?;
             say(format!("round {round} of {}: {}: {:.2} s", args.n, case.title(), outcome.answer_seconds));
+            if let Some(folder) = args.timelines.as_ref().filter(|_| case.is_ours()) {
+                std::fs::create_dir_all(folder)?;
+                bench.node.keep_timeline(&folder.join(format!("{}-{round}.jsonl", case.name())))?;
+            }
             runs.entry(case).or_default().push(outcome);
         }
     }
@@ -141,13 +154,13 @@ struct Bench {
     rig: Rig,
     image: Name,
     reference: String,
-    node: Option<Node>,
+    node: Node,
 }
 
 impl Bench {
-    /// One run of one case; nothing if Glowplug is not measured.
-    fn run(&self, case: Case, peer: &mut Containerd) -> anyhow::Result<Option<Outcome>> {
-        let outcome = match case {
+    /// One run of one case.
+    fn run(&self, case: Case, peer: &mut Containerd) -> anyhow::Result<Outcome> {
+        Ok(match case {
             Case::Containerd => {
                 peer.reset()?;
                 self.rig.drop_caches()?;
@@ -155,17 +168,15 @@ impl Bench {
             }
             Case::WarmLocal => measure::warm_local(&self.rig, peer, self.image, &self.reference)?,
             Case::FirstEver | Case::IndexKnown | Case::OrderLearned => {
-                let Some(node) = &self.node else { return Ok(None) };
                 match case {
-                    Case::FirstEver => node.empty()?,
-                    Case::IndexKnown => node.drop_data_and_orders()?,
-                    _ => node.drop_data()?,
+                    Case::FirstEver => self.node.empty()?,
+                    Case::IndexKnown => self.node.drop_data_and_orders()?,
+                    _ => self.node.drop_data()?,
                 }
                 self.rig.drop_caches()?;
-                measure::glowplug(&self.rig, node, self.image, &self.reference)?
+                measure::glowplug(&self.rig, &self.node, self.image, &self.reference)?
             }
-        };
-        Ok(Some(outcome))
+        })
     }
 }
 

@@ -8,7 +8,9 @@ use crate::images::Name;
 use crate::rig::measure::Outcome;
 
 /// From which state, and by whom.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Case {
     /// Glowplug, nothing known.
@@ -27,6 +29,31 @@ impl Case {
     /// In the order in which one round runs them: each brings the node into the state that the next needs.
     pub const ALL: [Self; 5] =
         [Self::FirstEver, Self::IndexKnown, Self::OrderLearned, Self::Containerd, Self::WarmLocal];
+
+    /// For file names.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::FirstEver => "first-ever",
+            Self::IndexKnown => "index-known",
+            Self::OrderLearned => "order-learned",
+            Self::Containerd => "containerd",
+            Self::WarmLocal => "warm-local",
+        }
+    }
+
+    /// Whether it is Glowplug's.
+    pub fn is_ours(self) -> bool {
+        matches!(self, Self::FirstEver | Self::IndexKnown | Self::OrderLearned)
+    }
+
+    /// The case that must have run before it, where a bench begins with it.
+    pub fn needs(self) -> Option<Self> {
+        match self {
+            Self::FirstEver | Self::Containerd => None,
+            Self::IndexKnown | Self::OrderLearned => Some(Self::FirstEver),
+            Self::WarmLocal => Some(Self::Containerd),
+        }
+    }
 
     /// For people.
     pub fn title(self) -> &'static str {

@@ -12,6 +12,8 @@ use crate::step;
 const NAMESPACE: &str = "glowplug-rig";
 const SOCKET: &str = "/run/glowplug-rig/containerd.sock";
 const STATE: &str = "/run/glowplug-rig/containerd";
+/// containerd, runc, and pigz, which containerd unpacks gzip with where it finds it.
+const PACKAGES: [&str; 4] = ["containerd", "runc", "libseccomp2", "pigz"];
 
 /// Where the programs are.
 struct Programs {
@@ -28,17 +30,20 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Fetches containerd, runc and pigz, which containerd unpacks gzip with where it finds it. Outside the enclosure.
+    /// Fetches the programs. Outside the enclosure.
     pub fn prepare() -> anyhow::Result<()> {
         Self::programs().map(drop)
     }
 
+    /// Fetches the programs; gives the folder that their packages are unpacked in.
+    pub fn fetch() -> anyhow::Result<PathBuf> {
+        Debian::open()?.tool("containerd", &PACKAGES)
+    }
+
     fn programs() -> anyhow::Result<Programs> {
-        let debian = Debian::open()?;
-        let packages = ["containerd", "runc", "libseccomp2", "pigz"];
-        let root = debian.tool("containerd", &packages)?;
+        let root = Self::fetch()?;
         let version = |name: &str| -> anyhow::Result<String> {
-            let debs = debian.exactly(&packages)?;
+            let debs = Debian::open()?.exactly(&PACKAGES)?;
             Ok(debs.into_iter().find(|deb| deb.name == name).context("a package went missing")?.version)
         };
         let mut search: Vec<PathBuf> = ["usr/bin", "usr/sbin"].map(|folder| root.join(folder)).into();

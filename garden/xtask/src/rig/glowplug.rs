@@ -14,6 +14,10 @@ use crate::{paths, step};
 /// How long a start may take to end after SIGTERM.
 const STOP_WITHIN: Duration = Duration::from_secs(30);
 
+fn timeline() -> PathBuf {
+    super::nodes().join("timeline.jsonl")
+}
+
 /// A node with a store.
 pub struct Node {
     program: PathBuf,
@@ -73,8 +77,7 @@ impl Node {
 
     /// Starts a container of `reference` that publishes port 8080 and is ready when `ready_path` answers.
     pub fn run(&self, reference: &str, ready_path: &str) -> anyhow::Result<Start> {
-        let folder = super::nodes();
-        let (timeline, output) = (folder.join("timeline.jsonl"), folder.join("glowplug.log"));
+        let (timeline, output) = (timeline(), super::nodes().join("glowplug.log"));
         let _ = std::fs::remove_file(&timeline);
         let log = File::create(&output)?;
         let child = self
@@ -96,6 +99,11 @@ impl Node {
             .spawn()
             .context("cannot start glowplug")?;
         Ok(Start { child, timeline, output })
+    }
+
+    /// Copies the timeline of the last start, which has ended.
+    pub fn keep_timeline(&self, to: &Path) -> anyhow::Result<()> {
+        std::fs::copy(timeline(), to).map(drop).with_context(|| format!("cannot write {}", to.display()))
     }
 
     fn command(&self) -> Command {

@@ -92,7 +92,7 @@ impl Inner {
                 Some(entry) => (entry.digest, Some(entry.media_type.clone())),
                 None => return Err(SourceError::new(self.label(target), Kind::NotFound).into()),
             },
-            Target::Only => match index.manifests.as_slice() {
+            Target::Only => match images(&index).as_slice() {
                 [] => return Err(self.files.local_error("the layout holds no image")),
                 [only] => (only.digest, Some(only.media_type.clone())),
                 // One image for several platforms, spread out.
@@ -118,8 +118,8 @@ impl Inner {
         format!("{}:{target}", self.files.path().display())
     }
 
-    fn several(&self, entries: &[Descriptor]) -> Error {
-        let name = |entry: &Descriptor| match entry.annotations.get(media::REF_NAME) {
+    fn several(&self, entries: &[&Descriptor]) -> Error {
+        let name = |entry: &&Descriptor| match entry.annotations.get(media::REF_NAME) {
             Some(name) => name.chars().take(100).collect(),
             None => entry.digest.to_string(),
         };
@@ -168,6 +168,10 @@ impl Inner {
             .map_err(|source| Error::Document { name: self.label(target), source })?;
         let path = self.files.writable()?.join(INDEX);
         let digest = self.push_blob(bytes)?;
+        if matches!(target, Target::Digest(_)) && document.subject().is_none() {
+            // It is found by its digest, through the index that lists it; listed here it would be an image of its own.
+            return Ok(digest);
+        }
         let (_, mut index) = self.index()?;
         let mut entry = referrer(Descriptor::of(media_type, bytes), document);
         index.manifests.retain(|old| match target {
@@ -183,6 +187,11 @@ impl Inner {
             .map_err(|source| Error::File { path, source })?;
         Ok(digest)
     }
+}
+
+/// What is listed, but for artifacts about something else.
+fn images(index: &Index) -> Vec<&Descriptor> {
+    index.manifests.iter().filter(|entry| entry.artifact_type.is_none()).collect()
 }
 
 /// `entry` with what its document says about itself, as the referrers API lists it.

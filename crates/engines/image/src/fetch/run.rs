@@ -16,6 +16,7 @@ use super::courtesy::politely;
 use crate::decode::decode;
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
+use crate::soci;
 
 /// Network pieces that may wait for the decoder of a restreamed layer.
 const PIECES_AHEAD: usize = 16;
@@ -78,15 +79,22 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
         let supply = this.supplies[layer].clone();
         // Also after the start: the first requests want the processor as much, and idle cores are taken all the same.
         let polite = cause == Cause::Background;
-        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes, polite).await;
+        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes.clone(), polite).await;
         let (Err(reason), Some(ticket)) = (attempt, ticket) else { return };
+        if let Some(lie) = supply.layer.distrusted() {
+            return ticket.fail(FlightError::io(lie.to_string()));
+        }
         // Wrong bytes are asked for once more: a proxy or a cable may have garbled them. The store never sees them.
         tracing::warn!(layer = %supply.source.name(), span = ticket.span(), %reason, "wrong bytes, fetching them again");
         let range = supply.layer.index().spans[ticket.span()].blob;
         match read_all(&*supply.source, range, cause).await {
-            Ok(bytes) => {
-                let (again, ticket) = land(supply.layer.clone(), ticket, bytes.into(), polite).await;
+            Ok(second) => {
+                let same = second == bytes;
+                let (again, ticket) = land(supply.layer.clone(), ticket, second.into(), polite).await;
                 if let (Err(reason), Some(ticket)) = (again, ticket) {
+                    if same {
+                        soci::doubt(&supply.layer, ticket.span());
+                    }
                     let message = format!("{}: span {}: {reason}", supply.source.name(), ticket.span());
                     ticket.fail(FlightError::io(message));
                 }

@@ -1,7 +1,7 @@
 //! Decodes a blob of any supported compression as it arrives, and says where spans can be cut.
 
 use glowplug_base::ByteRange;
-use glowplug_gzindex::{Checkpoint, Indexer, span_compressed_range};
+use glowplug_gzindex::{Checkpoint, Indexer, Position, span_compressed_range};
 use glowplug_layer::Recipe;
 use glowplug_oci::Compression;
 use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation as _, OutBuffer};
@@ -11,7 +11,8 @@ pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// Least length of a span in decoded bytes. A fault costs at least one span: 1 MiB is some 4 ms of a 1 Gbit/s link,
 /// and the windows cost 3 % of the stream before compression.
 const SPAN_BYTES: u64 = 1024 * 1024;
-/// Largest span that is decoded from its start on a fault; a longer piece without a way in is marked as such.
+/// Where a span is cut though there is no way in: what a fault may have to decode, and hold in memory. Every span is
+/// shorter than this and a chunk. The piece behind such a cut can only be had by streaming the whole layer.
 pub(crate) const MAX_SPAN_BYTES: u64 = 32 * 1024 * 1024;
 
 /// What the decoder passes on, in stream order.
@@ -38,20 +39,58 @@ pub(crate) type Sink<'a> = dyn FnMut(Piece) -> bool + 'a;
 /// A streaming decoder.
 pub(crate) struct Decoder {
     codec: Codec,
+    cuts: bool,
     /// Blob bytes taken.
     taken: u64,
     /// Stream bytes given.
     given: u64,
     /// Stream offset where the open span begins.
     opened: u64,
-    /// Whether the open span begins in the middle of something.
-    no_way_in: bool,
 }
 
 enum Codec {
-    Gzip { indexer: Box<Indexer>, last: Option<Checkpoint> },
-    Zstd { decoder: ZstdDecoder<'static>, frame_open: bool, span_blob: u64 },
-    Plain { span_blob: u64 },
+    Gzip {
+        indexer: Box<Indexer>,
+        begin: Begin,
+    },
+    Zstd {
+        decoder: ZstdDecoder<'static>,
+        frame_open: bool,
+        span_blob: u64,
+        /// Whether the open span begins in the middle of a frame.
+        no_way_in: bool,
+    },
+    Plain {
+        span_blob: u64,
+    },
+}
+
+/// Where the open span of a gzip layer begins.
+enum Begin {
+    /// Before the first header.
+    Nowhere,
+    /// Between two deflate blocks.
+    At(Checkpoint),
+    /// In the middle of a block, at this offset in the blob.
+    Inside(u64),
+}
+
+impl Begin {
+    /// The span from here to `end`, or to the end of the `taken` bytes of the blob.
+    fn cut(self, end: Option<Position>, taken: u64) -> Option<Piece> {
+        match self {
+            Self::Nowhere => None,
+            Self::At(begun) => Some(Piece::Cut {
+                blob: span_compressed_range(begun.position(), end, taken),
+                way: Way::Deflate { bits: begun.bits, window: begun.window },
+            }),
+            Self::Inside(begun) => {
+                // The decoder takes some bytes before it uses them, so a block may end before they began.
+                let end = end.map_or(taken, |end| end.compressed.max(begun));
+                Some(Piece::Cut { blob: ByteRange::new(begun, end), way: Way::Plain(Recipe::Whole) })
+            }
+        }
+    }
 }
 
 impl Decoder {
@@ -60,16 +99,16 @@ impl Decoder {
         let codec = match compression {
             Compression::Gzip => {
                 let spacing = if cuts { SPAN_BYTES } else { u64::MAX };
-                Codec::Gzip { indexer: Box::new(Indexer::new(spacing)), last: None }
+                Codec::Gzip { indexer: Box::new(Indexer::new(spacing)), begin: Begin::Nowhere }
             }
             Compression::Zstd => {
                 let decoder =
                     ZstdDecoder::new().map_err(|e| format!("no memory for the zstd decoder: {e}"))?;
-                Codec::Zstd { decoder, frame_open: false, span_blob: 0 }
+                Codec::Zstd { decoder, frame_open: false, span_blob: 0, no_way_in: false }
             }
             Compression::None => Codec::Plain { span_blob: 0 },
         };
-        Ok(Self { codec, taken: 0, given: 0, opened: 0, no_way_in: false })
+        Ok(Self { codec, cuts, taken: 0, given: 0, opened: 0 })
     }
 
     /// Takes the next bytes of the blob.
@@ -85,30 +124,27 @@ impl Decoder {
     pub(crate) fn finish(self, sink: &mut Sink<'_>) -> Result<(), String> {
         let (taken, open) = (self.taken, self.given > self.opened);
         let cut = match self.codec {
-            Codec::Gzip { indexer, last } => {
+            Codec::Gzip { indexer, begin } => {
                 indexer.finish().map_err(|e| e.to_string())?;
-                last.map(|last| {
-                    let blob = span_compressed_range(last.position(), None, taken);
-                    (blob, gzip_way(last, self.no_way_in))
-                })
+                begin.cut(None, taken)
             }
             Codec::Zstd { frame_open: true, .. } => return Err("zstd data ends too early".to_owned()),
-            Codec::Zstd { span_blob, .. } => {
-                let recipe = if self.no_way_in { Recipe::Whole } else { Recipe::ZstdFrame };
-                Some((ByteRange::new(span_blob, taken), Way::Plain(recipe)))
+            Codec::Zstd { span_blob, no_way_in, .. } => {
+                let recipe = if no_way_in { Recipe::Whole } else { Recipe::ZstdFrame };
+                Some(Piece::Cut { blob: ByteRange::new(span_blob, taken), way: Way::Plain(recipe) })
             }
             Codec::Plain { span_blob } => {
-                Some((ByteRange::new(span_blob, taken), Way::Plain(Recipe::Stored)))
+                Some(Piece::Cut { blob: ByteRange::new(span_blob, taken), way: Way::Plain(Recipe::Stored) })
             }
         };
-        if let (true, Some((blob, way))) = (open, cut) {
-            sink(Piece::Cut { blob, way });
+        if let (true, Some(cut)) = (open, cut) {
+            sink(cut);
         }
         Ok(())
     }
 
     fn push_gzip(&mut self, mut input: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
-        let Codec::Gzip { indexer, last } = &mut self.codec else { return Ok(()) };
+        let Codec::Gzip { indexer, begin } = &mut self.codec else { return Ok(()) };
         let mut checkpoints = Vec::new();
         loop {
             let mut out = Vec::with_capacity(CHUNK_BYTES);
@@ -122,14 +158,12 @@ impl Decoder {
                 self.given += before.len() as u64;
                 let next = checkpoint.position();
                 let mut going = before.is_empty() || sink(Piece::Bytes(before));
-                if let Some(begun) = last.replace(checkpoint)
-                    && self.given > self.opened
+                let begun = std::mem::replace(begin, Begin::At(checkpoint));
+                if self.given > self.opened
+                    && let Some(cut) = begun.cut(Some(next), u64::MAX)
                 {
-                    let blob = span_compressed_range(begun.position(), Some(next), u64::MAX);
-                    let too_long = self.given - self.opened > MAX_SPAN_BYTES;
-                    going &= sink(Piece::Cut { blob, way: gzip_way(begun, self.no_way_in || too_long) });
+                    going &= sink(cut);
                     self.opened = self.given;
-                    self.no_way_in = false;
                 }
                 if !going {
                     return Ok(());
@@ -139,6 +173,13 @@ impl Decoder {
             if !out.is_empty() && !sink(Piece::Bytes(out)) {
                 return Ok(());
             }
+            if self.cuts && self.given - self.opened >= MAX_SPAN_BYTES {
+                let begun = std::mem::replace(begin, Begin::Inside(self.taken));
+                if begun.cut(None, self.taken).is_some_and(|cut| !sink(cut)) {
+                    return Ok(());
+                }
+                self.opened = self.given;
+            }
             if input.is_empty() && !full {
                 return Ok(());
             }
@@ -146,7 +187,9 @@ impl Decoder {
     }
 
     fn push_zstd(&mut self, input: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
-        let Codec::Zstd { decoder, frame_open, span_blob } = &mut self.codec else { return Ok(()) };
+        let Codec::Zstd { decoder, frame_open, span_blob, no_way_in } = &mut self.codec else {
+            return Ok(());
+        };
         let mut from = InBuffer::around(input);
         loop {
             let mut out = vec![0; CHUNK_BYTES];
@@ -163,11 +206,11 @@ impl Decoder {
             }
             let length = self.given - self.opened;
             let frame_ends = hint == 0;
-            if (frame_ends && length >= SPAN_BYTES) || length >= MAX_SPAN_BYTES {
-                let whole = self.no_way_in || !frame_ends;
+            if self.cuts && ((frame_ends && length >= SPAN_BYTES) || length >= MAX_SPAN_BYTES) {
+                let whole = *no_way_in || !frame_ends;
                 let blob = ByteRange::new(*span_blob, self.taken);
                 let recipe = if whole { Recipe::Whole } else { Recipe::ZstdFrame };
-                (*span_blob, self.opened, self.no_way_in) = (self.taken, self.given, !frame_ends);
+                (*span_blob, self.opened, *no_way_in) = (self.taken, self.given, !frame_ends);
                 if !sink(Piece::Cut { blob, way: Way::Plain(recipe) }) {
                     return Ok(());
                 }
@@ -189,7 +232,7 @@ impl Decoder {
             let mut going = sink(Piece::Bytes(now.to_vec()));
             if self.given - self.opened == SPAN_BYTES {
                 let blob = ByteRange::new(*span_blob, self.taken);
-                going &= sink(Piece::Cut { blob, way: Way::Plain(Recipe::Stored) });
+                going &= !self.cuts || sink(Piece::Cut { blob, way: Way::Plain(Recipe::Stored) });
                 (*span_blob, self.opened) = (self.taken, self.given);
             }
             if !going {
@@ -197,14 +240,6 @@ impl Decoder {
             }
         }
         Ok(())
-    }
-}
-
-fn gzip_way(begun: Checkpoint, no_way_in: bool) -> Way {
-    if no_way_in {
-        Way::Plain(Recipe::Whole)
-    } else {
-        Way::Deflate { bits: begun.bits, window: begun.window }
     }
 }
 

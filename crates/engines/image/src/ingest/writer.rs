@@ -1,13 +1,14 @@
-//! The write stage: walks the tar, places file bytes in the data file, and closes spans.
+//! The write stage: walks the tar, places file bytes in the data file, and closes spans. What the index could not hold in
+//! the end is refused as soon as it comes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::mpsc::Receiver;
 
 use glowplug_base::{ByteRange, Digest, Hasher};
-use glowplug_layer::{Check, Cursor, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span};
+use glowplug_layer::{Check, Cursor, Entry, Excess, Extent, Kind, LayerIndex, Origin, Recipe, Span, Tally};
 use glowplug_store::{Layer, LayerBuilder, Store};
-use glowplug_tarwalk::{Limits, Walker, normalise};
+use glowplug_tarwalk::{Limits, TarError, Walker, normalise};
 
 use super::decoder::{Piece, Way};
 use crate::ImageError;
@@ -21,6 +22,7 @@ pub(super) struct Writer {
     builder: LayerBuilder,
     walker: Walker,
     cursor: Cursor,
+    tally: Tally,
     entries: Vec<Entry>,
     spans: Vec<Span>,
     /// Extents whose bytes are still to come, in stream order.
@@ -49,6 +51,7 @@ impl Writer {
             builder,
             walker: Walker::new(Limits::default()),
             cursor: Cursor::new(),
+            tally: Tally::new(glowplug_layer::Limits::default()),
             entries: Vec::new(),
             spans: Vec::new(),
             coming: VecDeque::new(),
@@ -57,23 +60,28 @@ impl Writer {
         }
     }
 
-    /// Takes pieces until the end; a queue that closes without one means that the decoder failed.
-    pub(super) fn run(mut self, pieces: &Receiver<Piece>) -> Result<Written, ImageError> {
+    /// Takes pieces until the end; nothing comes of a queue that closes without one, for the decoder failed then.
+    pub(super) fn run(mut self, pieces: &Receiver<Piece>) -> Result<Option<Written>, ImageError> {
         for piece in pieces {
             match piece {
                 Piece::Bytes(bytes) => self.bytes(&bytes)?,
                 Piece::Cut { blob, way } => self.cut(blob, way)?,
-                Piece::End => return self.finish(),
+                Piece::End => return self.finish().map(Some),
             }
         }
-        Err(ImageError::layer(self.blob, "the layer could not be decoded"))
+        Ok(None)
+    }
+
+    fn too_large(&self, excess: Excess) -> ImageError {
+        ImageError::TooLarge { layer: self.blob, excess }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<(), ImageError> {
         let mut found = Vec::new();
-        self.walker
-            .push(bytes, &mut |entry| found.push(entry))
-            .map_err(|e| ImageError::layer(self.blob, e))?;
+        self.walker.push(bytes, &mut |entry| found.push(entry)).map_err(|error| match error {
+            TarError::TooManyEntries { limit } => self.too_large(Excess { what: "entries", limit }),
+            other => ImageError::layer(self.blob, other),
+        })?;
         for entry in found {
             self.entry(entry)?;
         }
@@ -117,8 +125,12 @@ impl Writer {
             extents.push(placed);
             self.coming.push_back(placed);
         }
+        // Said before the first of its bytes comes.
+        self.tally
+            .data_file(self.cursor.aligned().unwrap_or(u64::MAX))
+            .map_err(|excess| self.too_large(excess))?;
         let narrow = |id: u64| u32::try_from(id).unwrap_or(u32::MAX - 1);
-        self.entries.push(Entry {
+        let entry = Entry {
             path,
             kind,
             link,
@@ -131,7 +143,9 @@ impl Writer {
             size: entry.size,
             xattrs: entry.xattrs,
             extents,
-        });
+        };
+        self.tally.entry(&entry).map_err(|excess| self.too_large(excess))?;
+        self.entries.push(entry);
         Ok(())
     }
 
@@ -157,7 +171,9 @@ impl Writer {
         self.builder.write_at(&self.span.image, self.span.image_at)?;
         self.span.image_at += self.span.image.len() as u64;
         self.span.image.clear();
-        Ok(())
+        self.tally
+            .open_span(self.at - self.span.stream_start, self.span.image_at - self.span.data_start)
+            .map_err(|excess| self.too_large(excess))
     }
 
     fn cut(&mut self, blob: ByteRange, way: Way) -> Result<(), ImageError> {
@@ -178,13 +194,15 @@ impl Writer {
         };
         let data_end = self.span.image_at;
         let digest = std::mem::take(&mut self.span.hasher).finish();
-        self.spans.push(Span {
+        let span = Span {
             stream: ByteRange::new(self.span.stream_start, self.at),
             blob,
             data: ByteRange::new(self.span.data_start, data_end),
             recipe,
             check: Check::Data(digest),
-        });
+        };
+        self.tally.span(&span).map_err(|excess| self.too_large(excess))?;
+        self.spans.push(span);
         self.span.stream_start = self.at;
         self.span.data_start = data_end;
         Ok(())

@@ -6,7 +6,7 @@ use glowplug_base::Digest;
 use glowplug_oci::{Descriptor, Manifest};
 use glowplug_registry::{Repository, Target};
 use glowplug_toc::index::{ARTIFACT_TYPE_V1, INDEX_DIGEST_ANNOTATION};
-use glowplug_toc::{IndexVersion, SociIndex, Ztoc, ZtocLimits, ztoc};
+use glowplug_toc::{IndexVersion, SociIndex, Ztoc, ZtocDescriptor, ZtocLimits, ztoc};
 use tokio::sync::OnceCell;
 
 use crate::error::chain;
@@ -34,6 +34,12 @@ impl Lookup {
     /// The index, if the image has a usable one.
     pub async fn index(&self) -> Option<&SociIndex> {
         self.index.get_or_init(|| find(&*self.repository, &self.manifest, &self.digest)).await.as_ref()
+    }
+
+    /// What the index says about the zTOC of the layer `blob` of `blob_size` bytes, without fetching it: how large it is,
+    /// for instance. `None` where [`Self::ztoc`] would not even try.
+    pub async fn listed(&self, blob: &Digest, blob_size: u64) -> Option<&ZtocDescriptor> {
+        self.index().await?.ztoc_of(blob).filter(|listed| listed.size <= largest_ztoc(blob_size))
     }
 
     /// The zTOC of the layer `blob` of `blob_size` bytes, if there is a usable one.
@@ -95,6 +101,11 @@ async fn read(
     }
 }
 
+/// Length of the largest zTOC that is fetched for a layer of `blob_size` bytes, in bytes.
+pub(super) fn largest_ztoc(blob_size: u64) -> u64 {
+    blob_size.saturating_add(ZTOC_ALLOWANCE_BYTES).min(ZtocLimits::default().bytes as u64)
+}
+
 /// The zTOC of the layer `blob` of `blob_size` bytes, if the index has one.
 pub async fn fetch(
     repository: &dyn Repository,
@@ -103,8 +114,7 @@ pub async fn fetch(
     blob_size: u64,
 ) -> Option<Ztoc> {
     let listed = index.ztoc_of(blob)?;
-    let limits = ZtocLimits::default();
-    let limit = blob_size.saturating_add(ZTOC_ALLOWANCE_BYTES).min(limits.bytes as u64);
+    let (limits, limit) = (ZtocLimits::default(), largest_ztoc(blob_size));
     let descriptor = Descriptor::new(ztoc::MEDIA_TYPE, listed.digest, listed.size);
     let read = async {
         let bytes = repository.small_blob(&descriptor, limit).await.map_err(|e| chain(&e))?;

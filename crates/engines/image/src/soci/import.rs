@@ -149,7 +149,7 @@ fn convert(entry: &ZtocEntry, layer: Digest, number: usize, cursor: &mut Cursor)
     };
     let xattr = |(key, value): (&Vec<u8>, &Vec<u8>)| {
         let name = key.strip_prefix(XATTR_PREFIX)?;
-        (!name.is_empty() && !value.is_empty()).then(|| (name.to_vec(), value.clone()))
+        (!name.is_empty()).then(|| (name.to_vec(), value.clone()))
     };
     Ok(Entry {
         path: normalise(&entry.name).map_err(|e| wrong(&e))?,

@@ -1,11 +1,13 @@
 //! Holds a decoded span against the zTOC that described it.
 //!
 //! The span's bytes are the blob's: their digest was right. Whether the zTOC tells the truth about what they are shows
-//! only now, in the tar headers before each file that begins in the span, and in the stream's own bytes before the
-//! next span.
+//! only now: they decode from where it says, they hold the tar headers before each file that begins in the span, and the
+//! stream's own bytes before the next span. One that does not is a lie, and the layer is distrusted from then on. Bytes
+//! that do not match their digest prove nothing while they may come right when asked for again; see [`doubt`].
 
 use glowplug_base::ByteRange;
-use glowplug_layer::{Entry, Kind, LayerIndex, Recipe};
+use glowplug_gzindex::GzError;
+use glowplug_layer::{Entry, Kind, LayerIndex, Origin, Recipe};
 use glowplug_store::Layer;
 use glowplug_tarwalk::{Kind as TarKind, Limits, Walker, normalise};
 
@@ -19,15 +21,41 @@ const USTAR_NAME_BYTES: usize = 100;
 const USTAR_SIZE_END_BYTES: u64 = 8 << 30;
 
 /// Checks the decoded bytes of a span whose index came from a zTOC. `window` is the stream before it, as far as known.
+/// A zTOC that is wrong is distrusted.
 pub(crate) fn verify(layer: &Layer, span: usize, window: &[u8], stream: &[u8]) -> Result<(), String> {
     let index = layer.index();
+    let lie = |reason: String| refute(layer, reason);
     if matches!(index.spans.get(span + 1), Some(next) if matches!(next.recipe, Recipe::Deflate { .. })) {
         let claimed = layer.window(span + 1).map_err(|e| chain(&e))?;
         if !continues(&claimed, window, stream) {
-            return Err(format!("the index is wrong about the bytes before span {}", span + 1));
+            return Err(lie(format!("the index is wrong about the bytes before span {}", span + 1)));
         }
     }
-    headers(index, index.spans[span].stream, window, stream)
+    headers(index, index.spans[span].stream, window, stream).map_err(lie)
+}
+
+/// What it means that a span's bytes, whose digest was right, do not decode: the zTOC is wrong about where they begin.
+pub(crate) fn undecodable(layer: &Layer, span: usize, error: &GzError) -> String {
+    match error {
+        GzError::NoMemory => error.to_string(),
+        _ => refute(layer, format!("the index is wrong about where span {span} begins: {error}")),
+    }
+}
+
+/// What it means that bytes which do not match the digest of their span came twice, and the same: either the blob is
+/// damaged where it lies or the zTOC's digest is wrong. The layer's own digest tells which when it streams by.
+pub(crate) fn doubt(layer: &Layer, span: usize) {
+    if layer.index().origin == Origin::Soci {
+        layer.doubt(&format!("span {span} does not match its digest, twice"));
+    }
+}
+
+/// Distrusts the layer if its index came from a zTOC. Gives the reason back.
+fn refute(layer: &Layer, reason: String) -> String {
+    if layer.index().origin == Origin::Soci {
+        layer.distrust(&reason);
+    }
+    reason
 }
 
 /// Whether `claimed` is the end of `window` and `stream` together. Zeros at its old end stand for nothing known.
@@ -65,7 +93,14 @@ fn headers(index: &LayerIndex, here: ByteRange, window: &[u8], stream: &[u8]) ->
         })?;
         (next, begin) = (number + 1, end(entry));
     }
-    Ok(())
+    if !(here.start..here.end).contains(&begin) {
+        return Ok(());
+    }
+    // The headers that come next begin here, whether or not they end here: an entry that the index hides would be next.
+    let rest = &stream[(begin - here.start) as usize..];
+    compare_start(&entries[next..], rest, here.end == index.stream_size).map_err(|reason| {
+        format!("the index is wrong about what is at offset {begin} of the archive: {reason}")
+    })
 }
 
 fn has_bytes(entry: &Entry) -> bool {
@@ -114,6 +149,24 @@ fn compare(expected: &[Entry], headers: &[u8]) -> Result<(), String> {
     match found.iter().zip(expected).find(|(found, expected)| !same(found, expected)) {
         None => Ok(()),
         Some((found, _)) => Err(format!("the layer has {:?} there", String::from_utf8_lossy(&found.path))),
+    }
+}
+
+/// Compares entries with those that the layer begins with in `bytes`; with `last` there are no others.
+fn compare_start(expected: &[Entry], bytes: &[u8], last: bool) -> Result<(), String> {
+    let mut found = Vec::new();
+    Walker::new(Limits::default()).push(bytes, &mut |entry| found.push(entry)).map_err(|e| e.to_string())?;
+    let differs = |(number, found): &(usize, &glowplug_tarwalk::Entry)| {
+        expected.get(*number).is_none_or(|expected| !same(found, expected))
+    };
+    match (found.iter().enumerate().find(differs), expected.get(found.len())) {
+        (Some((_, found)), _) => {
+            Err(format!("the layer has {:?} there", String::from_utf8_lossy(&found.path)))
+        }
+        (None, Some(missing)) if last => {
+            Err(format!("the layer has no {:?}", String::from_utf8_lossy(&missing.path)))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -193,6 +193,7 @@ fn extended_attributes_of_both_writers() {
     let expected: Vec<(&[u8], &[u8])> = vec![
         (b"security.capability", capability.as_bytes()),
         (b"user.both", b"new"),
+        (b"user.none", b""),
         (b"user.odd=name x", &[0, 1, 2, 255]),
     ];
     let seen: Vec<_> = entry.xattrs.iter().map(|(name, value)| (&name[..], &value[..])).collect();

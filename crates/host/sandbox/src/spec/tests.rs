@@ -10,10 +10,12 @@ struct Case {
 
 fn case() -> Case {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::create_dir_all(dir.path().join("root/etc")).unwrap();
-    std::fs::write(dir.path().join("root/etc/passwd"), "root:x:0:0::/root:\nsvc:x:50:51::/srv:\n").unwrap();
     let options = RunOptions::new("test", dir.path().join("root"), dir.path());
     Case { _dir: dir, options }
+}
+
+fn accounts() -> Accounts {
+    Accounts { passwd: Some(b"root:x:0:0::/root:\nsvc:x:50:51::/srv:\n".to_vec()), group: None }
 }
 
 fn image(config: Value) -> ImageConfiguration {
@@ -28,7 +30,8 @@ fn args(config: Value, entrypoint: Option<&[&str]>, given: &[&str]) -> Result<Ve
     let own = |list: &[&str]| list.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>();
     case.options.entrypoint = entrypoint.map(own);
     case.options.args = own(given);
-    build(&image(config), &case.options).map(|s| s.process().clone().unwrap().args().clone().unwrap())
+    build(&image(config), &accounts(), &case.options)
+        .map(|s| s.process().clone().unwrap().args().clone().unwrap())
 }
 
 #[test]
@@ -50,7 +53,8 @@ fn environment_is_layered() {
     case.options.hostname = Some("box".into());
     case.options.user = Some("svc".into());
     case.options.env = vec!["A=2".into(), "GONE".into(), "NEW=x=y".into()];
-    let spec = build(&image(json!({ "Env": ["A=1", "GONE=1", "PATH=/p"] })), &case.options).unwrap();
+    let spec =
+        build(&image(json!({ "Env": ["A=1", "GONE=1", "PATH=/p"] })), &accounts(), &case.options).unwrap();
     let process = spec.process().clone().unwrap();
     assert_eq!(process.env().clone().unwrap(), ["PATH=/p", "HOSTNAME=box", "A=2", "NEW=x=y", "HOME=/srv"]);
     assert_eq!((process.user().uid(), process.user().gid()), (50, 51));
@@ -60,7 +64,7 @@ fn environment_is_layered() {
 fn defaults_are_dockers() {
     let mut case = case();
     case.options.args = vec!["true".into()];
-    let spec = build(&image(json!({ "WorkingDir": "app" })), &case.options).unwrap();
+    let spec = build(&image(json!({ "WorkingDir": "app" })), &accounts(), &case.options).unwrap();
     let process = spec.process().clone().unwrap();
     assert_eq!(process.cwd(), Path::new("/app"));
     assert_eq!(process.capabilities().clone().unwrap().effective().clone().unwrap().len(), 14);
@@ -97,7 +101,7 @@ fn limits_become_resources() {
     case.options.cpu_millis = Some(1500);
     case.options.pids = Some(64);
     case.options.ulimits = vec![Ulimit::parse("nofile=1024:-1").unwrap()];
-    let spec = build(&image(json!({})), &case.options).unwrap();
+    let spec = build(&image(json!({})), &accounts(), &case.options).unwrap();
     let resources = spec.linux().clone().unwrap().resources().clone().unwrap();
     assert_eq!(resources.memory().unwrap().limit(), Some(1 << 30));
     assert_eq!(resources.cpu().clone().unwrap().quota(), Some(150_000));
@@ -105,7 +109,7 @@ fn limits_become_resources() {
     let rlimits = spec.process().clone().unwrap().rlimits().clone().unwrap();
     assert_eq!((rlimits[0].soft(), rlimits[0].hard()), (1024, u64::MAX));
     case.options.ulimits = vec![Ulimit::parse("nofiles=1").unwrap()];
-    assert!(matches!(build(&image(json!({})), &case.options), Err(SpecError::Ulimit(_))));
+    assert!(matches!(build(&image(json!({})), &accounts(), &case.options), Err(SpecError::Ulimit(_))));
 }
 
 #[test]

@@ -250,7 +250,7 @@ async fn memory_beyond_the_limit_is_an_out_of_memory_exit() {
 
 async fn streams_are_pipes() {
     let rig = Rig::new(&["sh", "-c", "read line; echo out $line; echo err >&2; cat > /dev/null"]);
-    let spec = spec::build(&rig::image(), &rig.options).unwrap();
+    let spec = spec::build(&rig::image(), &rig::accounts(), &rig.options).unwrap();
     let mut settings = rig.settings();
     settings.stdin = StdStream::Pipe;
     let mut container = Container::create(spec, settings).await.unwrap();
@@ -441,7 +441,7 @@ async fn an_external_runtime_is_driven() {
     let log = fs::read_to_string(rig.dir.path().join("runtime.log")).unwrap();
     assert_eq!(log, format!("delete --force {}\n", rig.options.id));
     let missing = PathBuf::from("/no/such/runtime");
-    let spec = spec::build(&rig::image(), &rig.options).unwrap();
+    let spec = spec::build(&rig::image(), &rig::accounts(), &rig.options).unwrap();
     let mut settings = rig.settings();
     settings.runtime = Runtime::External(missing);
     assert!(Container::create(spec, settings).await.unwrap().start().await.is_err());
@@ -452,7 +452,7 @@ async fn an_external_runtime_is_driven() {
 }
 
 async fn run_with(rig: &Rig, program: PathBuf) -> (i32, String) {
-    let spec = spec::build(&rig::image(), &rig.options).unwrap();
+    let spec = spec::build(&rig::image(), &rig::accounts(), &rig.options).unwrap();
     let mut settings = rig.settings();
     settings.runtime = Runtime::External(program);
     let mut container = Container::create(spec, settings).await.unwrap();
@@ -469,7 +469,7 @@ async fn create_time() {
     let mut warm = Vec::new();
     for round in 0..20 {
         let rig = Rig::new(&["/bin/true"]);
-        let spec = spec::build(&rig::image(), &rig.options).unwrap();
+        let spec = spec::build(&rig::image(), &rig::accounts(), &rig.options).unwrap();
         let mut settings = rig.settings();
         let times = if round % 2 == 0 {
             &mut cold

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use glowplug_sandbox::logs::Logs;
 use glowplug_sandbox::spec::{self, BindMount, RunOptions};
+use glowplug_sandbox::user::Accounts;
 use glowplug_sandbox::{Container, CreateError, Exit, Settings, StdStream};
 use oci_spec::image::ImageConfiguration;
 
@@ -25,8 +26,9 @@ impl Rig {
         let (root, state) = (dir.path().join("root"), dir.path().join("state"));
         fs::create_dir_all(root.join("etc")).unwrap();
         fs::create_dir_all(&state).unwrap();
-        fs::write(root.join("etc/passwd"), "root:x:0:0::/root:\nsvc:x:1000:1001::/srv:\n").unwrap();
-        fs::write(root.join("etc/group"), "extra:x:77:svc\n").unwrap();
+        let accounts = accounts();
+        fs::write(root.join("etc/passwd"), accounts.passwd.unwrap()).unwrap();
+        fs::write(root.join("etc/group"), accounts.group.unwrap()).unwrap();
         let id = format!("test-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let mut options = RunOptions::new(id, root, state);
         options.args = args.iter().map(|s| (*s).to_owned()).collect();
@@ -52,7 +54,7 @@ impl Rig {
     }
 
     pub async fn create(&self) -> Result<Container, CreateError> {
-        let spec = spec::build(&image(), &self.options).unwrap();
+        let spec = spec::build(&image(), &accounts(), &self.options).unwrap();
         Container::create(spec, self.settings()).await
     }
 
@@ -85,6 +87,13 @@ pub fn follow(container: &mut Container) -> Logs {
     tokio::spawn(logs.pump(container.take_stdout().unwrap(), None::<tokio::io::Sink>));
     tokio::spawn(logs.pump(container.take_stderr().unwrap(), None::<tokio::io::Sink>));
     logs
+}
+
+pub fn accounts() -> Accounts {
+    Accounts {
+        passwd: Some(b"root:x:0:0::/root:\nsvc:x:1000:1001::/srv:\n".to_vec()),
+        group: Some(b"extra:x:77:svc\n".to_vec()),
+    }
 }
 
 pub fn image() -> ImageConfiguration {

@@ -1,0 +1,39 @@
+//! The mark of distrust in a layer's directory, and how a layer is discarded beside it.
+
+use std::fs::File;
+use std::path::Path;
+
+use glowplug_base::Digest;
+
+use crate::{StoreError, paths};
+
+/// What was found out by somebody else.
+pub(crate) fn earlier(layer: Digest) -> StoreError {
+    StoreError::Distrusted { layer, reason: "that showed when the layer was read earlier".to_owned() }
+}
+
+pub(crate) fn is_marked(dir: &Path) -> bool {
+    dir.join(paths::DISTRUSTED).exists()
+}
+
+/// Leaves word, durably, that no published index of the layer in `dir` is to be believed.
+pub(crate) fn mark(dir: &Path) -> Result<(), StoreError> {
+    let path = dir.join(paths::DISTRUSTED);
+    File::create(&path).map_err(|e| StoreError::io("create", &path, e))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
+}
+
+/// Removes the layer in `dir`, but neither the mark nor what somebody builds there.
+pub(crate) fn discard(dir: &Path) -> Result<(), StoreError> {
+    // The index first: without it the rest is nothing.
+    for name in [paths::INDEX, paths::PRESENCE, paths::DATA, paths::WINDOWS, paths::SUSPECT] {
+        let path = dir.join(name);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(StoreError::io("remove", &path, error));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,77 @@
+//! An image of a layout folder mounted through one of our doors, without a container.
+
+use std::io::{BufRead as _, BufReader};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// By which way the kernel reads the image.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Door {
+    /// Through a process.
+    Fuse,
+    /// Straight from the kernel.
+    Erofs,
+}
+
+impl Door {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Fuse => "fuse",
+            Self::Erofs => "erofs",
+        }
+    }
+}
+
+/// A mounted image with a writable directory on top. Dropped, it is unmounted.
+#[derive(Debug)]
+pub struct Mounted {
+    root: PathBuf,
+    server: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Mounted {
+    /// Mounts the image of a layout folder with all of its bytes here.
+    ///
+    /// # Panics
+    /// `GLOWPLUG_MOUNT_IMAGE`, the program that mounts, is not set, or the image does not get the door that was asked for.
+    pub fn new(layout: &Path, door: Door) -> Self {
+        let program = std::env::var_os("GLOWPLUG_MOUNT_IMAGE")
+            .expect("GLOWPLUG_MOUNT_IMAGE is not set: run `cargo xtask test e2e`");
+        let folder = tempfile::tempdir().expect("a temporary folder can be made");
+        let mut server = Command::new(PathBuf::from(program))
+            .arg(layout)
+            .args([folder.path().join("store"), folder.path().join("work")])
+            .arg(door.word())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("the program runs");
+        let mut line = String::new();
+        BufReader::new(server.stdout.take().expect("it was piped"))
+            .read_line(&mut line)
+            .expect("it writes text");
+        let mounted = |line: &str| {
+            let (opened, root) = line.trim_end().split_once(' ')?;
+            (opened == door.word()).then(|| PathBuf::from(root))
+        };
+        let root = mounted(&line).unwrap_or_else(|| {
+            drop(server.stdin.take());
+            panic!("{} through {door:?}: got {line:?} ({:?})", layout.display(), server.wait())
+        });
+        Self { root, server, _folder: folder }
+    }
+
+    /// The image's root.
+    pub fn path(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        // The end of its input is its sign to unmount.
+        drop(self.server.stdin.take());
+        let _ = self.server.wait();
+    }
+}
