@@ -124,7 +124,7 @@ impl LayerBuilder {
         let path = self.unfinished(paths::INDEX);
         std::fs::write(&path, encoded).map_err(|e| StoreError::io("write", &path, e))?;
         let Some(hold) = store.alone(&self.blob) else { return store.opened(&self.blob) };
-        if index.origin == Origin::Soci && mark::is_marked(&self.dir) {
+        if index.origin == Origin::Soci && mark::is_distrusted(&self.dir) {
             return Err(mark::earlier(self.blob));
         }
         // The index of an earlier layer goes first and the new one comes last: nothing in between is a layer.

@@ -11,13 +11,12 @@
 
 use glowplug_base::Digest;
 
-use crate::mark::{is_marked, mark};
-use crate::{Layer, Store, StoreError};
+use crate::{Layer, Store, StoreError, mark};
 
 impl Store {
     /// Whether an index that somebody published for this layer was found to be wrong. Such a layer has to stream by.
     pub fn distrusts(&self, blob: &Digest) -> bool {
-        is_marked(&self.paths().layer(blob))
+        mark::is_distrusted(&self.paths().layer(blob))
     }
 }
 
@@ -29,7 +28,7 @@ impl Layer {
             return;
         }
         // First for the next process, then for this one: nobody is told what a crash would make forgotten.
-        let marked = mark(self.dir());
+        let marked = mark::distrust(self.dir());
         if self.lie.set(reason.to_owned()).is_err() {
             return;
         }
@@ -50,10 +49,10 @@ impl Layer {
     /// The layer's index may be wrong, as `reason` says: whoever opens the store next finds no such layer. Reads go on.
     pub fn doubt(&self, reason: &str) {
         let layer = self.index().blob;
-        if is_marked(self.dir()) {
+        if mark::is_distrusted(self.dir()) {
             return;
         }
-        match mark(self.dir()) {
+        match mark::distrust(self.dir()) {
             Ok(()) => tracing::warn!(
                 %layer, %reason,
                 "the layer's bytes or the index published for it are wrong; the next start will tell: the layer will stream by"

@@ -67,7 +67,7 @@ impl Layer {
         let bytes = std::fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
         let index = glowplug_layer::decode(&bytes, &glowplug_layer::Limits::default())
             .map_err(|source| StoreError::Index { layer: *blob, source })?;
-        if index.origin == Origin::Soci && mark::is_marked(dir) {
+        if index.origin == Origin::Soci && mark::is_distrusted(dir) {
             mark::discard(dir)?;
             return Err(mark::earlier(*blob));
         }
@@ -86,7 +86,7 @@ impl Layer {
         let length = data.metadata().map_err(|e| StoreError::io("stat", &data_path, e))?.len();
         if length != index.data_size {
             // Somebody cut it, or its making was interrupted; what is missing must not read as zeros.
-            mark_suspect(dir)?;
+            mark::suspect(dir)?;
             data.set_len(index.data_size).map_err(|e| StoreError::io("extend", &data_path, e))?;
         }
         let suspect = hold.holders().all_suspect() || dir.join(paths::SUSPECT).exists();
@@ -317,12 +317,6 @@ impl Layer {
         self.data.set_len(self.index.data_size).map_err(|e| StoreError::io("extend", &path, e))?;
         Ok(freed)
     }
-}
-
-/// Leaves word that the journal in `dir` must not be believed before its spans were checked.
-pub(crate) fn mark_suspect(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join(paths::SUSPECT);
-    File::create(&path).map(drop).map_err(|e| StoreError::io("create", &path, e))
 }
 
 impl Drop for Layer {

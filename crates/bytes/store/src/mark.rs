@@ -1,4 +1,4 @@
-//! The mark of distrust in a layer's directory, and how a layer is discarded beside it.
+//! Marks in a layer's directory: files whose being there says something. And how a layer is discarded beside them.
 
 use std::fs::File;
 use std::path::Path;
@@ -12,15 +12,23 @@ pub(crate) fn earlier(layer: Digest) -> StoreError {
     StoreError::Distrusted { layer, reason: "that showed when the layer was read earlier".to_owned() }
 }
 
-pub(crate) fn is_marked(dir: &Path) -> bool {
+pub(crate) fn is_distrusted(dir: &Path) -> bool {
     dir.join(paths::DISTRUSTED).exists()
 }
 
+/// Leaves word that the journal in `dir` must not be believed before its spans were checked.
+pub(crate) fn suspect(dir: &Path) -> Result<(), StoreError> {
+    leave(&dir.join(paths::SUSPECT))
+}
+
 /// Leaves word, durably, that no published index of the layer in `dir` is to be believed.
-pub(crate) fn mark(dir: &Path) -> Result<(), StoreError> {
-    let path = dir.join(paths::DISTRUSTED);
-    File::create(&path).map_err(|e| StoreError::io("create", &path, e))?;
+pub(crate) fn distrust(dir: &Path) -> Result<(), StoreError> {
+    leave(&dir.join(paths::DISTRUSTED))?;
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
+}
+
+fn leave(path: &Path) -> Result<(), StoreError> {
+    File::create(path).map(drop).map_err(|e| StoreError::io("create", path, e))
 }
 
 /// Removes the layer in `dir`, but neither the mark nor what somebody builds there.

@@ -7,7 +7,6 @@ use std::time::Duration;
 use glowplug_base::Digest;
 
 use crate::holders::{Hold, Holders};
-use crate::layer::mark_suspect;
 use crate::lock::Lock;
 use crate::paths::{self, Paths};
 use crate::{Documents, Layer, StoreError, mark};
@@ -146,13 +145,13 @@ fn layer_dirs(paths: &Paths) -> impl Iterator<Item = PathBuf> {
 
 /// After an unclean end no journal is believed before its spans were checked. Whether every layer could be marked.
 fn mark_all_suspect(paths: &Paths) -> bool {
-    layer_dirs(paths).filter(|dir| dir.join(paths::PRESENCE).exists()).all(|dir| mark_suspect(&dir).is_ok())
+    layer_dirs(paths).filter(|dir| dir.join(paths::PRESENCE).exists()).all(|dir| mark::suspect(&dir).is_ok())
 }
 
 /// What was interrupted while it was written: files that are not finished, and layers without an index.
 fn remove_unfinished(paths: &Paths) {
     for dir in layer_dirs(paths) {
-        match (dir.join(paths::INDEX).exists(), mark::is_marked(&dir)) {
+        match (dir.join(paths::INDEX).exists(), mark::is_distrusted(&dir)) {
             (true, _) => {}
             // The mark outlives what it is about.
             (false, true) => _ = mark::discard(&dir),

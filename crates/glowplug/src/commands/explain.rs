@@ -99,9 +99,16 @@ async fn judge(store: &Store, soci: &soci::Lookup, layer: &ResolvedLayer) -> Ver
         return known(&layer, compression);
     }
     // Whoever lists a zTOC for a zstd layer is wrong about it.
-    let listed = if compression == Compression::Zstd { None } else { soci.listed(&blob, size).await };
+    let (distrusted, zstd) = (store.distrusts(&blob), compression == Compression::Zstd);
+    let listed = if distrusted || zstd { None } else { soci.listed(&blob, size).await };
     let why = match listed {
         Some(_) => "SOCI index beside the image: lazy at the first start".to_owned(),
+        None if distrusted => {
+            format!(
+                "the SOCI index beside the image proved wrong: {} stream by at the next start",
+                human(size)
+            )
+        }
         None => {
             format!("no index yet: {} stream by once at the first start, and are indexed then", human(size))
         }

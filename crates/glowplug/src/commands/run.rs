@@ -181,14 +181,20 @@ async fn open(
     output.note(format!(
         "{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"
     ));
+    if opened.distrusted > 0 {
+        output.note(format!(
+            "{} of them have a published index that proved wrong at an earlier start; publish it again",
+            opened.distrusted
+        ));
+    }
     Ok(Arc::new(opened.image))
 }
 
-/// Bytes of the image's blobs whose spans are not here yet.
+/// Bytes of the image's blobs whose spans are not here yet. Those that must be checked first count as here: nobody waits
+/// for a bar.
 fn missing_bytes(image: &Image) -> u64 {
     let missing = |layer: &Arc<glowplug_store::Layer>| {
-        let spans = layer.index().spans.iter().enumerate();
-        spans.filter(|(at, _)| !layer.is_present(*at)).map(|(_, span)| span.blob.len()).sum::<u64>()
+        layer.index().blob_size.saturating_sub(layer.present_blob_bytes())
     };
     image.layers().map(missing).sum()
 }

@@ -46,7 +46,7 @@ impl Case {
         matches!(self, Self::FirstEver | Self::IndexKnown | Self::OrderLearned)
     }
 
-    /// The case that must have run before it, where a bench begins with it.
+    /// The case that must have run before it.
     pub fn needs(self) -> Option<Self> {
         match self {
             Self::FirstEver | Self::Containerd => None,

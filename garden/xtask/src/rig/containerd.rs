@@ -177,7 +177,7 @@ fn container_log() -> PathBuf {
 fn configuration(root: &Path) -> String {
     format!(
         "version = 2\nroot = \"{}\"\nstate = \"{STATE}\"\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\"]\n\
+         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
          [grpc]\naddress = \"{SOCKET}\"\n[debug]\nlevel = \"warn\"\n",
         root.join("root").display()
     )
