@@ -9,9 +9,10 @@ const MAX_DECODED_BYTES: usize = 256 << 10;
 /// Close enough that a stream of a few KiB has several checkpoints.
 const SPACING_BYTES: u64 = 512;
 
-/// Decodes `data` as a gzip stream, in two ways, and each of its spans alone.
+/// Decodes `data` as a gzip stream, in two ways, and each of its spans alone; and as bare deflate data, as zlib does.
 pub fn gzindex(data: &[u8]) -> bool {
     resume_anywhere(data);
+    agrees_with_zlib(data);
     let whole = decode(data, u64::MAX, data.len().max(1));
     let pieces = decode(data, SPACING_BYTES, 1 + data.len() % 977);
     let (Some((plain, _)), Some((again, checkpoints))) = (&whole, &pieces) else {
@@ -57,6 +58,31 @@ fn decode(data: &[u8], spacing: u64, piece: usize) -> Option<(Vec<u8>, Vec<Check
     let totals = indexer.finish().ok()?;
     assert_eq!((totals.compressed, totals.uncompressed), (data.len() as u64, plain.len() as u64));
     (plain.len() <= MAX_DECODED_BYTES).then_some((plain, checkpoints))
+}
+
+/// What zlib decodes we decode to the same, and nothing that it refuses.
+fn agrees_with_zlib(data: &[u8]) {
+    let mut theirs = vec![0; 64 << 10];
+    let mut zlib = flate2::Decompress::new(false);
+    let status = zlib.decompress(data, &mut theirs, flate2::FlushDecompress::None);
+    let decoded = zlib.total_out() as usize;
+    let start = SpanStart { bits: 0, window: &[], member_start: false };
+    let mut ours = vec![0; decoded];
+    if let Err(error) = decode_span(start, data, &mut ours) {
+        // What is wrong with the last symbol zlib may tell only after it wrote a part of a match.
+        assert!(status.is_err(), "zlib decodes {decoded} bytes, we say {error}");
+    }
+    if status.is_ok() {
+        assert!(ours == theirs[..decoded], "we decode something else");
+    }
+    // One byte more than there is must not be had: neither after a fault, nor at an end that no member follows.
+    if decoded < theirs.len() {
+        ours.push(0);
+        let behind = &data[(zlib.total_in() as usize).min(data.len())..];
+        let followed = behind.windows(2).any(|magic| magic == [0x1f, 0x8b]);
+        let more = decode_span(start, data, &mut ours);
+        assert!(more.is_err() || followed, "a byte that zlib does not have");
+    }
 }
 
 /// Starts that no index ever named: only that nothing breaks.

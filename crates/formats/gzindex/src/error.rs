@@ -38,7 +38,4 @@ pub enum GzError {
         /// Length of the window in bytes.
         window: usize,
     },
-    /// The decoder could not get its working memory, about 40 KiB.
-    #[error("no memory for the gzip decoder")]
-    NoMemory,
 }

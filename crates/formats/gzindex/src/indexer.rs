@@ -1,11 +1,13 @@
 //! Decodes a gzip stream as it arrives and notes the checkpoints on the way.
 
-use crate::raw::{Inflate, Step, StopAt, Wrapper};
+use crate::buffer::Buffer;
+use crate::inflate::{Inflate, Stop};
+use crate::member::{Header, Trailer};
 use crate::{Checkpoint, GzError};
 
-/// Largest output of one call of the decoder, in bytes. The decoder goes over its output a second time for the
-/// checksum, so it should still be in the second-level cache then.
-const STEP_BYTES: usize = 256 * 1024;
+/// Input that is put behind what a call left over, in bytes: more than any one step of the decoder takes, the longest of which is the
+/// head of a block with its code lengths (RFC 1951 section 3.2.7: at most 569 bytes).
+const JOIN_BYTES: usize = 1024;
 
 /// Decodes a gzip stream that arrives in pieces, and notes checkpoints at least `spacing` decoded bytes apart.
 ///
@@ -13,22 +15,28 @@ const STEP_BYTES: usize = 256 * 1024;
 #[derive(Debug)]
 pub struct Indexer {
     spacing: u64,
-    inflate: Option<Inflate>,
+    inflate: Inflate,
+    buffer: Buffer,
+    /// Input that was taken from the caller but not by the decoder, which needs more to go on.
+    carried: Vec<u8>,
     state: State,
+    /// Compressed bytes up to the state, without those carried.
     compressed: u64,
     uncompressed: u64,
     /// Decoded offset of the last checkpoint; none before the first.
     last: Option<u64>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
     /// Before the first byte of the stream.
     Start,
     /// In a member's header, which begins at the compressed offset `at`.
-    Header { at: u64 },
-    /// In a member's deflate data or trailer.
-    Data,
+    Header { at: u64, header: Header },
+    /// In a member's deflate data.
+    Data { trailer: Trailer },
+    /// In a member's trailer.
+    Trailer { trailer: Trailer },
     /// Behind a member.
     Between,
     /// In zeros behind the last member.
@@ -49,7 +57,9 @@ impl Indexer {
     pub fn new(spacing: u64) -> Self {
         Self {
             spacing: spacing.max(1),
-            inflate: None,
+            inflate: Inflate::new(),
+            buffer: Buffer::new(),
+            carried: Vec::new(),
             state: State::Start,
             compressed: 0,
             uncompressed: 0,
@@ -62,7 +72,7 @@ impl Indexer {
     ///
     /// All that can be decoded so far is out once the input was taken whole *and* `out` is shorter than
     /// `cap`. Until then drain `out` and call again with the rest of the input, which may be empty. Nothing
-    /// beyond `cap` bytes of `out` and the windows of the checkpoints is allocated.
+    /// beyond `cap` bytes of `out`, the windows of the checkpoints and some 200 KiB of its own is allocated.
     ///
     /// # Errors
     /// Any [`GzError`] but `BadStart`. What was decoded before the fault is in `out`, and the indexer is of
@@ -76,39 +86,24 @@ impl Indexer {
     ) -> Result<usize, GzError> {
         let mut taken = 0;
         loop {
-            let rest = &input[taken..];
-            match self.state {
-                State::Start | State::Between => {
-                    let Some(&byte) = rest.first() else { break };
-                    let padding = byte == 0 && self.state == State::Between;
-                    self.state = if padding { State::Padding } else { State::Header { at: self.compressed } };
-                    if let Some(inflate) = &mut self.inflate {
-                        inflate.reset(Wrapper::Gzip);
-                    }
-                }
-                State::Padding => {
-                    let zeros = rest.iter().position(|&byte| byte != 0).unwrap_or(rest.len());
-                    self.compressed += zeros as u64;
-                    if zeros < rest.len() {
-                        return Err(GzError::TrailingGarbage { at: self.compressed });
-                    }
-                    taken += zeros;
-                    break;
-                }
-                State::Header { .. } | State::Data => {
-                    let step = self.decode(rest, out, cap)?;
-                    taken += step.consumed;
-                    if step.between_blocks && !step.after_last {
-                        self.note(&step, new);
-                    }
-                    let moved = step.consumed > 0 || step.produced > 0 || step.between_blocks;
-                    if step.ended {
-                        self.state = State::Between;
-                    } else if !moved || out.len() >= cap {
-                        break;
-                    }
-                }
+            if let State::Data { .. } = self.state {
+                let (used, going) = self.data(&input[taken..], out, cap, new)?;
+                taken += used;
+                if going { continue } else { break }
             }
+            // What stands around deflate data takes every byte it is given, so nothing is carried on to there but by the data.
+            let mut carried = std::mem::take(&mut self.carried);
+            if !carried.is_empty() {
+                let used = self.around(&carried, new)?;
+                carried.drain(..used);
+                self.carried = carried;
+                continue;
+            }
+            let rest = &input[taken..];
+            if rest.is_empty() {
+                break;
+            }
+            taken += self.around(rest, new)?;
         }
         Ok(taken)
     }
@@ -119,76 +114,153 @@ impl Indexer {
     /// [`GzError::Truncated`] when no member was begun or the last one is not complete, which it may also be
     /// because the caller did not take all output.
     pub fn finish(self) -> Result<Totals, GzError> {
+        let compressed = self.compressed + self.carried.len() as u64;
         match self.state {
-            State::Between | State::Padding => {
-                Ok(Totals { compressed: self.compressed, uncompressed: self.uncompressed })
-            }
-            State::Start | State::Header { .. } | State::Data => {
-                Err(GzError::Truncated { at: self.compressed })
+            State::Between | State::Padding => Ok(Totals { compressed, uncompressed: self.uncompressed }),
+            State::Start | State::Header { .. } | State::Data { .. } | State::Trailer { .. } => {
+                Err(GzError::Truncated { at: compressed })
             }
         }
     }
 
-    /// One call of the decoder, short enough that it cannot run past a place where a checkpoint is due.
-    fn decode(&mut self, input: &[u8], out: &mut Vec<u8>, cap: usize) -> Result<Step, GzError> {
-        let due = self.last.map_or(0, |last| last.saturating_add(self.spacing));
-        let until_due = due.saturating_sub(self.uncompressed);
-        let stop = match self.state {
-            State::Data if until_due > 0 => StopAt::End,
-            _ => StopAt::Block,
-        };
-        let mut max = STEP_BYTES.min(cap.saturating_sub(out.len()));
-        if stop == StopAt::End {
-            max = max.min(usize::try_from(until_due).unwrap_or(usize::MAX));
+    /// Takes some of what is not deflate data: how much of `input`, which is not empty.
+    fn around(&mut self, input: &[u8], new: &mut Vec<Checkpoint>) -> Result<usize, GzError> {
+        let mut taken = 0;
+        match &mut self.state {
+            State::Start | State::Between => {
+                let padding = input[0] == 0 && matches!(self.state, State::Between);
+                self.state = if padding {
+                    State::Padding
+                } else {
+                    State::Header { at: self.compressed, header: Header::default() }
+                };
+            }
+            State::Padding => {
+                taken = input.iter().position(|&byte| byte != 0).unwrap_or(input.len());
+                if taken < input.len() {
+                    return Err(GzError::TrailingGarbage { at: self.compressed + taken as u64 });
+                }
+            }
+            State::Header { at, header } => {
+                let (used, over) = header.push(input).map_err(|_| match *at {
+                    0 => GzError::NotGzip,
+                    at => GzError::TrailingGarbage { at },
+                })?;
+                taken = used;
+                if over {
+                    self.inflate.reset(0, 0);
+                    self.buffer.forget();
+                    self.state = State::Data { trailer: Trailer::default() };
+                }
+            }
+            State::Trailer { trailer } => {
+                let (used, over) = trailer.push(input).map_err(|reason| GzError::Corrupt {
+                    at: self.compressed + input.len().min(Trailer::BYTES) as u64,
+                    reason: reason.to_owned(),
+                })?;
+                taken = used;
+                if over {
+                    self.state = State::Between;
+                }
+            }
+            State::Data { .. } => {}
         }
-        grow(out, max, cap);
-        let inflate = match &mut self.inflate {
-            Some(inflate) => inflate,
-            none => none.insert(Inflate::new(Wrapper::Gzip)?),
+        self.compressed += taken as u64;
+        if let State::Data { .. } = self.state {
+            self.note(new);
+        }
+        Ok(taken)
+    }
+
+    /// Decodes: how much of `input` was taken, and whether there may be more to do.
+    fn data(
+        &mut self,
+        input: &[u8],
+        out: &mut Vec<u8>,
+        cap: usize,
+        new: &mut Vec<Checkpoint>,
+    ) -> Result<(usize, bool), GzError> {
+        // The decoder sees what was carried and what comes next as one.
+        let carried = self.carried.len();
+        let joined = carried > 0;
+        let stop = if joined {
+            self.carried.extend_from_slice(&input[..input.len().min(JOIN_BYTES)]);
+            let joined = std::mem::take(&mut self.carried);
+            let stop = self.step(&joined, out, cap)?;
+            self.carried = joined;
+            stop
+        } else {
+            self.step(input, out, cap)?
         };
-        let step = inflate.step_append(input, out, max, stop).map_err(|error| self.place(error))?;
+        let (stop, consumed) = stop;
+        let mut taken = consumed;
+        if joined {
+            // What the decoder did not take goes back to the caller as far as it came from there just now.
+            taken = consumed.saturating_sub(carried);
+            self.carried.truncate(carried.max(consumed));
+            self.carried.drain(..consumed);
+        }
+        let mut going = true;
+        match stop {
+            Stop::Border => self.note(new),
+            Stop::Full => going = out.len() < cap,
+            Stop::Starved => {
+                // All of a short rest is carried; after a join with a longer one the decoder is past what was carried.
+                let rest = &input[taken..];
+                if !joined || rest.len() <= JOIN_BYTES {
+                    self.carried.extend_from_slice(rest);
+                    taken = input.len();
+                    going = false;
+                }
+            }
+            Stop::Ended => {
+                if let State::Data { trailer } = &mut self.state {
+                    self.state = State::Trailer { trailer: std::mem::take(trailer) };
+                }
+            }
+        }
+        Ok((taken, going))
+    }
+
+    /// One call of the decoder.
+    fn step(&mut self, input: &[u8], out: &mut Vec<u8>, cap: usize) -> Result<(Stop, usize), GzError> {
+        let room = cap.saturating_sub(out.len());
+        let step =
+            self.buffer.decode(&mut self.inflate, input, room).map_err(|corrupt| GzError::Corrupt {
+                at: self.compressed + corrupt.consumed as u64,
+                reason: corrupt.what.to_string(),
+            })?;
+        let decoded = self.buffer.last(step.filled);
+        grow(out, decoded.len(), cap);
+        out.extend_from_slice(decoded);
+        if let State::Data { trailer } = &mut self.state {
+            trailer.count(decoded);
+        }
         self.compressed += step.consumed as u64;
-        self.uncompressed += step.produced as u64;
-        Ok(step)
+        self.uncompressed += decoded.len() as u64;
+        Ok((step.stop, step.consumed))
     }
 
-    /// Adds the checkpoint before the block that `step` stopped at, if one is due.
-    fn note(&mut self, step: &Step, new: &mut Vec<Checkpoint>) {
-        let at_member = matches!(self.state, State::Header { .. });
-        self.state = State::Data;
+    /// Adds the checkpoint before the block that comes next, if one is due.
+    fn note(&mut self, new: &mut Vec<Checkpoint>) {
         if self.last.is_some_and(|last| self.uncompressed - last < self.spacing) {
             return;
         }
         self.last = Some(self.uncompressed);
-        let window = match &self.inflate {
-            Some(inflate) if !at_member => inflate.window(),
-            _ => Vec::new(),
-        };
         new.push(Checkpoint {
-            // Whole bytes the decoder holds but has not used belong to what follows.
-            compressed: self.compressed - u64::from(step.unused_bits / 8),
+            compressed: self.compressed,
             uncompressed: self.uncompressed,
-            bits: step.unused_bits % 8,
-            window,
+            bits: self.inflate.unused_bits(),
+            window: self.buffer.window().to_vec(),
             member_start: false,
         });
     }
-
-    /// Says where in the whole stream, and in what part of it, the decoder failed.
-    fn place(&self, error: GzError) -> GzError {
-        match (error, self.state) {
-            (GzError::Corrupt { .. }, State::Header { at: 0 }) => GzError::NotGzip,
-            (GzError::Corrupt { .. }, State::Header { at }) => GzError::TrailingGarbage { at },
-            (GzError::Corrupt { at, reason }, _) => GzError::Corrupt { at: self.compressed + at, reason },
-            (other, _) => other,
-        }
-    }
 }
 
-/// Makes room for `max` more bytes in `out`, growing in steps that double but never beyond `cap`.
-fn grow(out: &mut Vec<u8>, max: usize, cap: usize) {
-    if out.capacity() - out.len() < max {
-        let target = out.capacity().saturating_mul(2).min(cap).max(out.len() + max);
+/// Makes room for `more` bytes in `out`, growing in steps that double but never beyond `cap`.
+fn grow(out: &mut Vec<u8>, more: usize, cap: usize) {
+    if out.capacity() - out.len() < more {
+        let target = out.capacity().saturating_mul(2).min(cap).max(out.len() + more);
         out.reserve_exact(target - out.len());
     }
 }

@@ -16,13 +16,15 @@
 //!
 //! It does no I/O, knows nothing of tar or images, and neither stores nor verifies what it decodes: a resumed
 //! member cannot be held against its CRC, so spans need a digest of their own.
-//!
-//! This is one of the two crates with `unsafe` code; all of it is in `raw.rs`.
 
+#![forbid(unsafe_code)]
+
+mod buffer;
 mod checkpoint;
 mod error;
 mod indexer;
-mod raw;
+mod inflate;
+mod member;
 mod span;
 
 pub use checkpoint::{Checkpoint, Position, SpanStart, WINDOW_BYTES, span_compressed_range};

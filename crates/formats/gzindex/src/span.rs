@@ -1,15 +1,13 @@
 //! Decodes what lies between two checkpoints.
 
-use crate::raw::{Inflate, Wrapper};
+use crate::inflate::{Inflate, Stop};
+use crate::member::{Header, Trailer};
 use crate::{GzError, SpanStart, WINDOW_BYTES};
-
-/// Length of a gzip trailer, CRC-32 and length, in bytes (RFC 1952 section 2.3).
-const TRAILER_BYTES: usize = 8;
 
 /// Decodes one span: fills `out` from `compressed`, the bytes that
 /// [`span_compressed_range`](crate::span_compressed_range) names.
 ///
-/// Members that begin within the span are held against their checksums; the one that is resumed cannot be.
+/// Members that begin and end within the span are held against their checksums; the one that is resumed cannot be.
 /// Compressed bytes left over once `out` is full are not looked at.
 ///
 /// # Errors
@@ -23,42 +21,102 @@ pub fn decode_span(start: SpanStart<'_>, compressed: &[u8], out: &mut [u8]) -> R
     if out.is_empty() {
         return Ok(());
     }
-    let mut wrapper = if start.member_start { Wrapper::Gzip } else { Wrapper::Raw };
-    let mut inflate = Inflate::new(wrapper)?;
-    let mut taken = 0;
-    if start.bits != 0 {
-        let Some(&byte) = compressed.first() else { return Err(GzError::Truncated { at: 0 }) };
-        inflate.prime(start.bits, byte >> (8 - start.bits))?;
-        taken = 1;
+    let mut inflate = Inflate::new();
+    let mut input = Input { all: compressed, taken: 0 };
+    // Decoded bytes of members before the present one, which it cannot refer to.
+    let mut before = 0;
+    if start.member_start {
+        input.header()?;
+    } else if start.bits != 0 {
+        let Some(&byte) = compressed.first() else { return Err(input.truncated()) };
+        inflate.reset(byte, start.bits);
+        input.taken = 1;
     }
-    if wrapper == Wrapper::Raw && !start.window.is_empty() {
-        inflate.set_window(start.window)?;
-    }
-
-    let mut filled = 0;
+    let mut history = if start.member_start { &[] } else { start.window };
+    let mut whole = start.member_start;
     loop {
-        let step =
-            inflate.step_into(&compressed[taken..], &mut out[filled..]).map_err(|error| match error {
-                GzError::Corrupt { at, reason } => GzError::Corrupt { at: taken as u64 + at, reason },
-                other => other,
-            })?;
-        taken += step.consumed;
-        filled += step.produced;
-        if filled == out.len() {
+        let filled = member(&mut inflate, &mut input, &mut out[before..], history)?;
+        if before + filled == out.len() {
             return Ok(());
         }
-        if step.ended {
-            if wrapper == Wrapper::Raw {
-                // Whole bytes the decoder holds but has not used are the trailer's already.
-                taken = taken.saturating_add(TRAILER_BYTES) - usize::from(step.unused_bits / 8);
-            }
-            wrapper = Wrapper::Gzip;
-            inflate.reset(wrapper);
-            if taken >= compressed.len() {
-                return Err(GzError::Truncated { at: compressed.len() as u64 });
-            }
-        } else if step.consumed == 0 && step.produced == 0 {
-            return Err(GzError::Truncated { at: compressed.len() as u64 });
+        let decoded = &out[before..before + filled];
+        input.trailer(whole.then_some(decoded))?;
+        input.header()?;
+        before += filled;
+        inflate.reset(0, 0);
+        (history, whole) = (&[], true);
+    }
+}
+
+/// Decodes to the end of the member or of `out`: how much.
+fn member(
+    inflate: &mut Inflate,
+    input: &mut Input<'_>,
+    out: &mut [u8],
+    history: &[u8],
+) -> Result<usize, GzError> {
+    let mut filled = 0;
+    while filled < out.len() {
+        let step = inflate.run(input.rest(), out, filled, history).map_err(|corrupt| GzError::Corrupt {
+            at: (input.taken + corrupt.consumed) as u64,
+            reason: corrupt.what.to_string(),
+        })?;
+        input.taken += step.consumed;
+        filled = step.filled;
+        match step.stop {
+            Stop::Border | Stop::Full => {}
+            Stop::Ended => break,
+            Stop::Starved if filled == out.len() => break,
+            Stop::Starved => return Err(input.truncated()),
         }
+    }
+    Ok(filled)
+}
+
+/// The compressed bytes of a span.
+struct Input<'a> {
+    all: &'a [u8],
+    taken: usize,
+}
+
+impl<'a> Input<'a> {
+    fn rest(&self) -> &'a [u8] {
+        &self.all[self.taken..]
+    }
+
+    fn truncated(&self) -> GzError {
+        GzError::Truncated { at: self.all.len() as u64 }
+    }
+
+    fn corrupt(&self, reason: &str) -> GzError {
+        GzError::Corrupt { at: self.taken as u64, reason: reason.to_owned() }
+    }
+
+    fn header(&mut self) -> Result<(), GzError> {
+        match Header::default().push(self.rest()) {
+            Ok((taken, true)) => self.taken += taken,
+            Ok((_, false)) => return Err(self.truncated()),
+            Err(_) => return Err(self.corrupt("no gzip header")),
+        }
+        Ok(())
+    }
+
+    /// Goes past a trailer; with the member's bytes, if all are at hand, checks them.
+    fn trailer(&mut self, decoded: Option<&[u8]>) -> Result<(), GzError> {
+        let Some(decoded) = decoded else {
+            if self.rest().len() < Trailer::BYTES {
+                return Err(self.truncated());
+            }
+            self.taken += Trailer::BYTES;
+            return Ok(());
+        };
+        let mut trailer = Trailer::default();
+        trailer.count(decoded);
+        match trailer.push(self.rest()) {
+            Ok((taken, true)) => self.taken += taken,
+            Ok((_, false)) => return Err(self.truncated()),
+            Err(reason) => return Err(self.corrupt(reason)),
+        }
+        Ok(())
     }
 }

@@ -36,10 +36,7 @@ pub(crate) fn verify(layer: &Layer, span: usize, window: &[u8], stream: &[u8]) -
 
 /// What it means that a span's bytes, whose digest was right, do not decode: the zTOC is wrong about where they begin.
 pub(crate) fn undecodable(layer: &Layer, span: usize, error: &GzError) -> String {
-    match error {
-        GzError::NoMemory => error.to_string(),
-        _ => refute(layer, format!("the index is wrong about where span {span} begins: {error}")),
-    }
+    refute(layer, format!("the index is wrong about where span {span} begins: {error}"))
 }
 
 /// What it means that bytes which do not match the digest of their span came twice, and the same: either the blob is
