@@ -20,6 +20,8 @@ use tokio::sync::{Semaphore, watch};
 
 use plan::Plan;
 
+use crate::decode::Rooms;
+
 /// Streams that prefetch at the same time: enough to hide one round trip behind another's bytes, few enough that a
 /// reader's request meets short queues.
 const PREFETCH_STREAMS: usize = 3;
@@ -46,6 +48,7 @@ pub(crate) struct Fetcher {
     /// For each layer, where the last reader's run ended and how long it was, in spans.
     trails: Vec<AtomicU64>,
     moved: AtomicU64,
+    rooms: Rooms,
     plan: Plan,
     /// The start is over: nobody minds long requests any more.
     settled: AtomicBool,
@@ -63,6 +66,7 @@ impl Fetcher {
             urgent: watch::Sender::new(0),
             decoders: Semaphore::new(cores),
             moved: AtomicU64::new(0),
+            rooms: Rooms::default(),
         }
     }
 

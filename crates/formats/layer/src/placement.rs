@@ -1,5 +1,7 @@
 //! Where stream bytes go in the data file.
 
+use std::borrow::Cow;
+
 use glowplug_base::ByteRange;
 
 use crate::{BLOCK_BYTES, Extent, LayerIndex};
@@ -36,11 +38,19 @@ impl Cursor {
 /// The data-file image of one span: `stream` holds the decoded bytes of span number `span`, `extents` all extents of
 /// the index in stream order.
 ///
-/// Returns as many bytes as the span's data range has; gaps are zero.
-pub fn place(index: &LayerIndex, extents: &[Extent], span: usize, stream: &[u8]) -> Vec<u8> {
+/// Returns as many bytes as the span's data range has; gaps are zero. Inside one large file that is the stream as it is.
+pub fn place<'a>(index: &LayerIndex, extents: &[Extent], span: usize, stream: &'a [u8]) -> Cow<'a, [u8]> {
     let span = &index.spans[span];
-    let mut image = vec![0; usize::try_from(span.data.len()).unwrap_or(0)];
     let first = extents.partition_point(|extent| extent.stream + extent.len <= span.stream.start);
+    if let Some(extent) = extents.get(first)
+        && extent.stream <= span.stream.start
+        && extent.stream + extent.len >= span.stream.end
+        && extent.data + (span.stream.start - extent.stream) == span.data.start
+        && span.data.len() == stream.len() as u64
+    {
+        return Cow::Borrowed(stream);
+    }
+    let mut image = vec![0; usize::try_from(span.data.len()).unwrap_or(0)];
     for extent in extents[first..].iter().take_while(|extent| extent.stream < span.stream.end) {
         let part = ByteRange::at(extent.stream, extent.len).intersect(&span.stream);
         let from = (part.start - span.stream.start) as usize;
@@ -53,5 +63,5 @@ pub fn place(index: &LayerIndex, extents: &[Extent], span: usize, stream: &[u8])
             target.copy_from_slice(source);
         }
     }
-    image
+    Cow::Owned(image)
 }

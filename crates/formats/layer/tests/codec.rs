@@ -80,10 +80,10 @@ proptest! {
         let (index, stream, data) = layer(&files, span);
         prop_assert_eq!(&decode(&encode(&index).unwrap(), &Limits::default()).unwrap(), &index);
         let extents: Vec<_> = index.extents().copied().collect();
-        let mut built = Vec::new();
+        let mut built: Vec<u8> = Vec::new();
         for (number, span) in index.spans.iter().enumerate() {
             let piece = &stream[span.stream.start as usize..span.stream.end as usize];
-            built.extend(place(&index, &extents, number, piece));
+            built.extend(&*place(&index, &extents, number, piece));
         }
         prop_assert_eq!(built, data);
         for (entry, file) in index.entries.iter().zip(&files) {

@@ -90,7 +90,7 @@ impl Sample {
         for span in 0..index.spans.len() {
             let image = place(&index, &extents, span, &stream[range(index.spans[span].stream)]);
             index.spans[span].check = Check::Data(Digest::of(&image));
-            data.extend(image);
+            data.extend(&*image);
         }
         assert_eq!((data.len() as u64, data_size % BLOCK_BYTES), (data_size, 0));
         Self { index, stream, data }

@@ -131,7 +131,7 @@ impl Rig {
         let at = at % bytes.len();
         bytes[at] ^= 0x40;
         let image = glowplug_layer::place(&self.sample.index, &extents, span, &bytes);
-        if image == self.sample.data[data] {
+        if *image == self.sample.data[data] {
             bytes.pop();
         }
         let (ticket, error) = ticket.commit(&bytes).unwrap_err();

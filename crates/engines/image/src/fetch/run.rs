@@ -8,7 +8,7 @@ use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use glowplug_base::ByteRange;
 use glowplug_source::{SourceError, read_all};
-use glowplug_store::{FlightError, Layer, Ticket};
+use glowplug_store::{FlightError, Ticket};
 use glowplug_timeline::Cause;
 
 use super::Fetcher;
@@ -20,6 +20,8 @@ use crate::soci;
 
 /// Network pieces that may wait for the decoder of a restreamed layer.
 const PIECES_AHEAD: usize = 16;
+/// What a network piece is seldom longer than, in bytes: room for what comes behind a span's end.
+const PIECE_BYTES: usize = 64 * 1024;
 
 /// Fetches a row of spans and commits each as it comes. Whatever goes wrong is told to those who wait.
 pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>, cause: Cause) {
@@ -27,25 +29,28 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
     let spans = &supply.layer.index().spans;
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
     let range = ByteRange::new(spans[first.span()].blob.start, spans[last.span()].blob.end);
+    let room = spans[first.span()].blob.len() as usize + PIECE_BYTES;
     let mut waiting: VecDeque<Ticket> = run.into();
     let mut stream = match supply.source.open(range, cause).await {
         Ok(stream) => stream,
         Err(error) => return give_up(waiting, &error),
     };
     // `held` are the bytes from `held_at` on that a span still needs.
-    let (mut held, mut held_at) = (BytesMut::new(), range.start);
+    let (mut held, mut held_at) = (BytesMut::with_capacity(room), range.start);
     while let Some(wanted) = waiting.front().map(|ticket| spans[ticket.span()].blob) {
         let have = held_at + held.len() as u64;
         if have >= wanted.end {
             let Some(ticket) = waiting.pop_front() else { break };
-            let from = (wanted.start - held_at) as usize;
-            // Neighbours may share a byte, so bytes go only when the next span's begin is known.
-            let bytes = Bytes::copy_from_slice(&held[from..(wanted.end - held_at) as usize]);
-            if let Some(next) = waiting.front() {
-                let next_start = spans[next.span()].blob.start;
-                let _ = held.split_to((next_start - held_at) as usize);
-                held_at = next_start;
+            // Neighbours may share a byte, so what the next one needs is copied: little, as pieces are short.
+            let next = waiting.front().map(|next| spans[next.span()].blob);
+            let mut rest = BytesMut::new();
+            if let Some(next) = next {
+                rest.reserve(next.len() as usize + PIECE_BYTES);
+                rest.extend_from_slice(&held[(next.start - held_at) as usize..]);
             }
+            let bytes = std::mem::replace(&mut held, rest).freeze();
+            let bytes = bytes.slice((wanted.start - held_at) as usize..(wanted.end - held_at) as usize);
+            held_at = next.map_or(held_at, |next| next.start);
             finish(fetcher, layer, ticket, bytes, cause).await;
             continue;
         }
@@ -79,7 +84,7 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
         let supply = this.supplies[layer].clone();
         // Also after the start: the first requests want the processor as much, and idle cores are taken all the same.
         let polite = cause == Cause::Background;
-        let (attempt, ticket) = land(supply.layer.clone(), ticket, bytes.clone(), polite).await;
+        let (attempt, ticket) = land(&this, layer, ticket, bytes.clone(), polite).await;
         let (Err(reason), Some(ticket)) = (attempt, ticket) else { return };
         if let Some(lie) = supply.layer.distrusted() {
             return ticket.fail(FlightError::io(lie.to_string()));
@@ -90,7 +95,7 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
         match read_all(&*supply.source, range, cause).await {
             Ok(second) => {
                 let same = second == bytes;
-                let (again, ticket) = land(supply.layer.clone(), ticket, second.into(), polite).await;
+                let (again, ticket) = land(&this, layer, ticket, second.into(), polite).await;
                 if let (Err(reason), Some(ticket)) = (again, ticket) {
                     if same {
                         soci::doubt(&supply.layer, ticket.span());
@@ -112,17 +117,21 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
 
 /// Decodes and commits; gives the ticket back when the bytes were wrong.
 async fn land(
-    layer: Arc<Layer>,
+    fetcher: &Arc<Fetcher>,
+    layer: usize,
     ticket: Ticket,
     bytes: Bytes,
     polite: bool,
 ) -> (Result<(), String>, Option<Ticket>) {
-    let work = move || match decode(&layer, ticket.span(), &bytes) {
-        Ok(stream) => match ticket.commit(&stream) {
-            Ok(()) => (Ok(()), None),
-            Err((ticket, error)) => (Err(chain(&error)), ticket),
-        },
-        Err(reason) => (Err(reason), Some(ticket)),
+    let this = fetcher.clone();
+    let work = move || {
+        this.rooms.with(|room| match decode(&this.supplies[layer].layer, ticket.span(), &bytes, room) {
+            Ok(stream) => match ticket.commit(stream) {
+                Ok(()) => (Ok(()), None),
+                Err((ticket, error)) => (Err(chain(&error)), ticket),
+            },
+            Err(reason) => (Err(reason), Some(ticket)),
+        })
     };
     let done = tokio::task::spawn_blocking(move || if polite { politely(work) } else { work() });
     done.await.unwrap_or_else(|panic| (Err(panic.to_string()), None))
