@@ -5,6 +5,8 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 
+use rustix::process::{Pid, Signal};
+
 /// One node: a store of its own, emptied with it.
 #[derive(Debug)]
 pub struct Glowplug {
@@ -115,14 +117,13 @@ impl Running {
         self.child.id()
     }
 
-    /// Sends a signal by name.
+    /// Sends a signal.
     ///
     /// # Panics
-    /// There is no `kill`.
-    pub fn signal(&self, name: &str) {
-        let pid = self.pid().to_string();
-        let status = Command::new("kill").args(["-s", name, &pid]).status().expect("kill runs");
-        assert!(status.success(), "kill -s {name} {pid}");
+    /// It cannot be sent.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("process ids fit");
+        rustix::process::kill_process(pid, signal).expect("a child that was not waited for is there");
     }
 
     /// Asks it to end and waits for that; gives its status and all that it said.
@@ -130,7 +131,7 @@ impl Running {
     /// # Panics
     /// It cannot be asked or waited for.
     pub fn stop(self) -> (ExitStatus, String) {
-        self.signal("TERM");
+        self.signal(Signal::TERM);
         self.wait()
     }
 

@@ -3,6 +3,7 @@
 
 use glowplug_e2e::{Glowplug, free_port, get, layout, serve};
 use glowplug_testkit::{Fault, Rule, TestRegistry};
+use rustix::process::Signal;
 
 fn served() -> (TestRegistry, String) {
     let registry = TestRegistry::start();
@@ -110,7 +111,7 @@ fn kill_minus_nine_leaves_nothing_behind_and_the_next_start_works() {
     let (_registry, image) = served();
     let (node, port) = (Glowplug::new(), free_port());
     let running = start(&node, port, &image);
-    running.signal("KILL");
+    running.signal(Signal::KILL);
     running.wait();
     // The helper hears of it at once and takes the container with it: then the port is free again.
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);

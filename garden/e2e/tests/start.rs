@@ -2,6 +2,7 @@
 
 use glowplug_e2e::{Glowplug, free_port, get, layout, post, serve};
 use glowplug_testkit::TestRegistry;
+use rustix::process::Signal;
 
 const ANSWER: &[u8] = b"the tiny image answers\n";
 
@@ -62,7 +63,7 @@ fn first_start_and_emptied_start_serve_the_same_bytes_through_both_doors() {
         registry.blob_requests().iter().all(|request| request.range.is_some()),
         "only ranges were asked for"
     );
-    second.signal("INT");
+    second.signal(Signal::INT);
     second.wait();
     assert_eq!(
         node.succeed(&["store", "verify"]).lines().last().unwrap().split(", ").last(),

@@ -14,23 +14,22 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 
 /// How long a program may take to end after it was asked to; then it is killed.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often the removal of something half made is tried: what was ended a moment ago may still make files in it.
+const REMOVALS: usize = 100;
+/// Between two of them.
+const REMOVE_AGAIN_AFTER: Duration = Duration::from_millis(10);
 /// What a shell reports for a command that was ended by Ctrl-C.
 const EXIT_INTERRUPTED: i32 = 130;
 
 #[derive(Default)]
 struct Registered {
-    processes: BTreeSet<u32>,
     groups: BTreeSet<u32>,
     partial: BTreeSet<PathBuf>,
     last: Vec<fn()>,
 }
 
-static REGISTERED: Mutex<Registered> = Mutex::new(Registered {
-    processes: BTreeSet::new(),
-    groups: BTreeSet::new(),
-    partial: BTreeSet::new(),
-    last: Vec::new(),
-});
+static REGISTERED: Mutex<Registered> =
+    Mutex::new(Registered { groups: BTreeSet::new(), partial: BTreeSet::new(), last: Vec::new() });
 static CHANGED: Condvar = Condvar::new();
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
@@ -70,7 +69,7 @@ pub fn stop_here_if_interrupted() {
 fn leave() -> ! {
     signal_all(Signal::TERM);
     let (guard, timeout) = CHANGED
-        .wait_timeout_while(registered(), GRACE, |r| !(r.processes.is_empty() && r.groups.is_empty()))
+        .wait_timeout_while(registered(), GRACE, |r| !r.groups.is_empty())
         .unwrap_or_else(PoisonError::into_inner);
     drop(guard);
     if timeout.timed_out() {
@@ -78,7 +77,13 @@ fn leave() -> ! {
     }
     let registered = registered();
     for path in &registered.partial {
-        remove(path);
+        for _ in 0..REMOVALS {
+            remove(path);
+            if !path.exists() {
+                break;
+            }
+            std::thread::sleep(REMOVE_AGAIN_AFTER);
+        }
     }
     for action in &registered.last {
         action();
@@ -89,11 +94,8 @@ fn leave() -> ! {
 fn signal_all(signal: Signal) {
     let registered = registered();
     let pid = |raw: &u32| i32::try_from(*raw).ok().and_then(Pid::from_raw);
-    // One that has just ended is no longer there to be signalled, which is what we want.
-    for process in registered.processes.iter().filter_map(pid) {
-        let _ = rustix::process::kill_process(process, signal);
-    }
     for group in registered.groups.iter().filter_map(pid) {
+        // One that has just ended is no longer there to be signalled, which is what we want.
         let _ = rustix::process::kill_process_group(group, signal);
     }
 }
@@ -102,34 +104,22 @@ fn remove(path: &Path) {
     let _ = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
 }
 
-/// A program of ours that runs; forgotten when dropped.
+/// A program of ours that runs, with whatever it started; forgotten when dropped.
 pub struct Known {
-    pid: u32,
-    group: bool,
+    leader: u32,
 }
 
 impl Known {
-    /// A single process.
-    pub fn process(pid: u32) -> Self {
-        registered().processes.insert(pid);
-        Self { pid, group: false }
-    }
-
     /// The leader of a process group.
-    pub fn group(pid: u32) -> Self {
-        registered().groups.insert(pid);
-        Self { pid, group: true }
+    pub fn group(leader: u32) -> Self {
+        registered().groups.insert(leader);
+        Self { leader }
     }
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        let mut registered = registered();
-        if self.group {
-            registered.groups.remove(&self.pid)
-        } else {
-            registered.processes.remove(&self.pid)
-        };
+        registered().groups.remove(&self.leader);
         CHANGED.notify_all();
     }
 }

@@ -1,6 +1,6 @@
 //! Steps of a command: what is being done, said plainly, and programs of the system, run to their end.
 //!
-//! Every program is known to [`interrupt`] while it runs, so that Ctrl-C leaves nothing behind.
+//! Every program is a process group that is known to [`interrupt`] while it runs, so that Ctrl-C leaves nothing behind.
 
 use std::io::{IsTerminal, Read};
 use std::os::unix::process::CommandExt;
@@ -22,11 +22,9 @@ pub fn say(text: impl AsRef<str>) {
 
 /// Runs a program to its end with the output going where ours goes; an error unless it succeeds.
 pub fn run(command: &mut Command) -> anyhow::Result<()> {
-    let name = name_of(command);
-    let child = command.stdin(Stdio::null()).spawn().with_context(|| format!("cannot start {name}"))?;
-    let output = finish(child)?;
-    if !output.status.success() {
-        bail!("{name} failed: {}", output.status);
+    let status = run_group(command)?;
+    if !status.success() {
+        bail!("{} failed: {status}", name_of(command));
     }
     Ok(())
 }
@@ -39,6 +37,7 @@ pub fn read(command: &mut Command) -> anyhow::Result<String> {
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
+        .process_group(0)
         .spawn()
         .with_context(|| format!("cannot start {name}"))?;
     let output = finish(child)?;
@@ -48,7 +47,7 @@ pub fn read(command: &mut Command) -> anyhow::Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("{name} wrote something that is not UTF-8"))
 }
 
-/// Runs a program that is its own process group, so that everything it starts is ended with it.
+/// Runs a program to its end with the output going where ours goes, and says how it ended.
 pub fn run_group(command: &mut Command) -> anyhow::Result<std::process::ExitStatus> {
     let name = name_of(command);
     let mut child = command
@@ -64,7 +63,7 @@ pub fn run_group(command: &mut Command) -> anyhow::Result<std::process::ExitStat
 }
 
 fn finish(mut child: Child) -> anyhow::Result<Output> {
-    let known = interrupt::Known::process(child.id());
+    let known = interrupt::Known::group(child.id());
     // Standard error is drained beside standard output: a program that fills one pipe must not wait for the other.
     let stderr = child.stderr.take().map(|mut pipe| {
         std::thread::spawn(move || {
@@ -84,4 +83,16 @@ fn finish(mut child: Child) -> anyhow::Result<Output> {
 
 fn name_of(command: &Command) -> String {
     command.get_program().to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_leads_a_process_group_that_can_be_ended_whole() {
+        let ids = read(Command::new("cut").args(["-d", " ", "-f", "1,5", "/proc/self/stat"])).unwrap();
+        let (process, group) = ids.trim_end().split_once(' ').unwrap();
+        assert_eq!(process, group);
+    }
 }

@@ -123,7 +123,10 @@ impl Debian {
     /// Fetches Debian's package lists into our own state.
     fn update(&self) -> anyhow::Result<()> {
         step::say("fetching Debian's package lists (kept under target/glowplug-rig)");
-        step::read(self.apt().arg("update")).context("cannot fetch Debian's package lists")?;
+        // What apt verifies by it makes in the temporary folder, and leaves there when it is interrupted.
+        let scratch = Partial::folder(&self.root.join("scratch"))?;
+        step::read(self.apt().arg("update").env("TMPDIR", scratch.path()))
+            .context("cannot fetch Debian's package lists")?;
         std::fs::write(self.root.join("state/updated"), "")?;
         Ok(())
     }

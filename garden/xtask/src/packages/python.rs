@@ -50,9 +50,9 @@ impl Python {
         let place = paths::rig().join("wheels").join(format!("{label}_{}", &digest[..16]));
         if !place.exists() {
             step::say(format!("fetching the Python packages of `{label}` from PyPI"));
-            let partial = Partial::folder(&place)?;
+            let (partial, scratch) = (Partial::folder(&place)?, scratch()?);
             step::run(
-                self.pip_outside()
+                self.pip_outside(&scratch)
                     .args(["download", "--quiet", "--no-deps", "--only-binary", ":all:", "--require-hashes"])
                     .arg("--dest")
                     .arg(partial.path())
@@ -67,17 +67,18 @@ impl Python {
     /// Resolves `wanted` (a requirements file without hashes) by the packages' metadata alone and gives the lock file:
     /// every package with its version and the hash of its wheel.
     pub fn lock(&self, wanted: &Path) -> anyhow::Result<String> {
-        let report = tempfile::NamedTempFile::new()?;
+        let scratch = scratch()?;
+        let report = scratch.path().join("report.json");
         step::run(
-            self.pip_outside()
+            self.pip_outside(&scratch)
                 .env_remove("PIP_FIND_LINKS")
                 .args(["install", "--quiet", "--dry-run", "--ignore-installed", "--break-system-packages"])
                 .args(["--only-binary", ":all:", "--report"])
-                .arg(report.path())
+                .arg(&report)
                 .arg("--requirement")
                 .arg(wanted),
         )?;
-        let report: Report = serde_json::from_slice(&std::fs::read(report.path())?)?;
+        let report: Report = serde_json::from_slice(&std::fs::read(&report)?)?;
         let mut lines: Vec<String> = report
             .install
             .iter()
@@ -122,7 +123,7 @@ impl Python {
 
     /// pip on the machine's file system: our interpreter by our own loader, so that it matters neither which Python
     /// the machine has nor which C library.
-    fn pip_outside(&self) -> Command {
+    fn pip_outside(&self, scratch: &Partial) -> Command {
         let root = &self.root;
         let mut command = Command::new(root.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"));
         command
@@ -130,6 +131,7 @@ impl Python {
             .arg(root.join("usr/lib/x86_64-linux-gnu"))
             .arg(root.join("usr/bin/python3.11"))
             .args(["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir"])
+            .env("TMPDIR", scratch.path())
             .env("PYTHONHOME", root.join("usr"))
             .env("PYTHONDONTWRITEBYTECODE", "1")
             .env_remove("PYTHONPATH");
@@ -140,15 +142,18 @@ impl Python {
     }
 
     fn inside(&self, wheels: &Path, out: &Path, script: &str) -> anyhow::Result<()> {
+        let scratch = scratch()?;
         // The mounts are in a namespace of their own and end with it.
         let outer = "set -e; mount --rbind /dev \"$0/dev\"; mount --bind \"$1\" \"$0/wheels\"; \
-            mount --bind \"$2\" \"$0/out\"; umask 022; exec chroot \"$0\" /bin/bash -ec \"$3\"";
+            mount --bind \"$2\" \"$0/out\"; mount --bind \"$3\" \"$0/tmp\"; umask 022; \
+            exec chroot \"$0\" /bin/bash -ec \"$4\"";
         step::run(
             Command::new("unshare")
                 .args(["--mount", "--net", "--propagation", "private", "--", "sh", "-c", outer])
                 .arg(&self.root)
                 .arg(wheels)
                 .arg(out)
+                .arg(scratch.path())
                 .arg(script)
                 .env_clear()
                 .env("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin")
@@ -158,6 +163,11 @@ impl Python {
                 .env("PYTHONHASHSEED", "0"),
         )
     }
+}
+
+/// Where pip has its temporary files, which it leaves there when it is interrupted: hundreds of megabytes.
+fn scratch() -> anyhow::Result<Partial> {
+    Partial::folder(&paths::rig().join("scratch/pip"))
 }
 
 #[derive(Deserialize)]

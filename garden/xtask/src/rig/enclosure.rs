@@ -4,7 +4,8 @@
 //! A command enters by running itself again inside. Building and fetching need the machine's network and are done before.
 
 use std::fs::File;
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
@@ -14,6 +15,10 @@ use crate::{interrupt, paths, step};
 
 /// Set for the program inside.
 const INSIDE: &str = "GLOWPLUG_RIG_INSIDE";
+/// What the names of our control groups begin with.
+const GROUPS: &str = "glowplug-rig";
+/// Where Glowplug has the control groups of its containers, below each hierarchy.
+const GLOWPLUGS: &str = "glowplug";
 /// The programs of the system that the rig needs, with the package of each.
 const NEEDED: [(&str, &str); 5] = [
     ("unshare", "util-linux"),
@@ -42,7 +47,7 @@ pub fn check() -> anyhow::Result<()> {
 }
 
 /// The place of a program in `PATH`.
-pub fn find(program: &str) -> Option<std::path::PathBuf> {
+pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?).map(|folder| folder.join(program)).find(|p| p.exists())
 }
 
@@ -75,6 +80,12 @@ pub fn furnish() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The name of Glowplug's container inside: that of its control group too, which no namespace takes away. Process ids inside
+/// are the same in every rig of the machine; the namespace's number is this one's alone.
+pub fn group() -> anyhow::Result<String> {
+    Ok(format!("{GROUPS}-{}", std::fs::metadata("/proc/self/ns/pid")?.ino()))
+}
+
 fn lock() -> anyhow::Result<File> {
     std::fs::create_dir_all(paths::rig())?;
     let file = File::create(paths::rig().join("lock"))?;
@@ -93,17 +104,21 @@ fn abort_fuse() {
 fn clean() {
     abort_fuse();
     let _ = std::fs::remove_dir_all(super::nodes());
-    let root = Path::new("/sys/fs/cgroup");
-    remove_groups(root);
-    for entry in std::fs::read_dir(root).into_iter().flatten().flatten() {
-        remove_groups(&entry.path());
+    let root = PathBuf::from("/sys/fs/cgroup");
+    let controllers = std::fs::read_dir(&root).into_iter().flatten().flatten().map(|entry| entry.path());
+    for hierarchy in std::iter::once(root.clone()).chain(controllers) {
+        remove_groups(&hierarchy);
+        let glowplugs = hierarchy.join(GLOWPLUGS);
+        remove_groups(&glowplugs);
+        // It stays while it holds another's.
+        let _ = std::fs::remove_dir(glowplugs);
     }
 }
 
-/// Removes the groups named for us that stand directly in `hierarchy`; one that still has processes stays.
-fn remove_groups(hierarchy: &Path) {
-    for entry in std::fs::read_dir(hierarchy).into_iter().flatten().flatten() {
-        if entry.file_name().to_string_lossy().starts_with("glowplug-rig") {
+/// Removes the groups named for us that stand directly in `above`; one that still has processes stays.
+fn remove_groups(above: &Path) {
+    for entry in std::fs::read_dir(above).into_iter().flatten().flatten() {
+        if entry.file_name().to_string_lossy().starts_with(GROUPS) {
             remove_group(&entry.path());
         }
     }

@@ -87,6 +87,8 @@ impl Node {
                 "--plain-http",
                 "-p",
                 "8080",
+                "--name",
+                &super::enclosure::group()?,
                 "--ready",
                 &format!("http://:8080{ready_path}"),
                 "--timeline",
