@@ -205,10 +205,10 @@ impl Indexer {
             Stop::Border => self.note(new),
             Stop::Full => going = out.len() < cap,
             Stop::Starved => {
-                // All of a short rest is carried; after a join with a longer one the decoder is past what was carried.
-                let rest = &input[taken..];
-                if !joined || rest.len() <= JOIN_BYTES {
-                    self.carried.extend_from_slice(rest);
+                // Carried is what the decoder has seen and cannot use yet. After a join with more than it was shown it is past what was
+                // carried, and goes on with the rest.
+                if !joined || input.len() <= JOIN_BYTES {
+                    self.carried.extend_from_slice(&input[taken..]);
                     taken = input.len();
                     going = false;
                 }

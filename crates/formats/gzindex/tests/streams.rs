@@ -225,6 +225,17 @@ fn padding_is_accepted_and_garbage_is_not() {
 }
 
 #[test]
+fn the_last_piece_may_have_any_length() {
+    let whole = data(60_000, 21);
+    let gz = plain(&whole, 6);
+    for last in 1..4000 {
+        let (out, ..) = index(&gz, 10_000, &[gz.len() - last, last], 1 << 20)
+            .unwrap_or_else(|error| panic!("a last piece of {last} bytes: {error}"));
+        assert!(out == whole, "a last piece of {last} bytes");
+    }
+}
+
+#[test]
 fn what_is_no_gzip_is_named() {
     for bytes in
         [&b"PK\x03\x04 a zip file"[..], b"\0\0\0\0", b"\x78\x9c zlib", b"\x1f\x8b\x07 unknown method"]
