@@ -132,8 +132,9 @@ pub struct RunArgs {
     /// Host name of the container.
     #[arg(long)]
     pub hostname: Option<String>,
-    /// The container's network: host, or private with published ports and no way out.
-    #[arg(long, default_value = "host", value_parser = ["host", "private"])]
+    /// The container's network: host; private, its own with published ports and a way out; or isolated, its own with published ports and
+    /// no way out.
+    #[arg(long, default_value = "host", value_parser = ["host", "private", "isolated"])]
     pub network: String,
     /// Make the root file system read-only.
     #[arg(long)]

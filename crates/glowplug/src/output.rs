@@ -5,6 +5,7 @@ mod progress;
 use std::io::{self, IsTerminal as _, Write as _};
 
 use glowplug_base::{Hint, Hinted};
+use glowplug_sandbox::outbound::OutboundError;
 use glowplug_sandbox::ready::ReadyError;
 use glowplug_sandbox::{CreateError, spec};
 
@@ -148,6 +149,7 @@ fn hint(error: &anyhow::Error) -> Option<Hint> {
             .or_else(|| of(cause.downcast_ref::<glowplug_registry::Error>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_oci::SourceParseError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<spec::SpecError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<OutboundError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<CreateError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<ReadyError>().map(|e| e as &dyn Hinted)))
     })

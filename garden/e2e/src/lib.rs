@@ -11,6 +11,7 @@ mod image;
 mod mounted;
 mod run;
 mod survey;
+mod world;
 
 pub use containerd::{Containerd, Unpacked};
 pub use http::{get, post};
@@ -18,3 +19,4 @@ pub use image::{layout, serve};
 pub use mounted::{Door, Mounted};
 pub use run::{Glowplug, Running, free_port};
 pub use survey::{Difference, Facts, Kind, Survey};
+pub use world::World;

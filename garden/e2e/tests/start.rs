@@ -133,7 +133,7 @@ fn a_real_model_reads_a_real_picture() {
     for door in ["FUSE", "EROFS"] {
         // The server's port is in the image; another is published, from a network of the container's own.
         let ready = "http://:8080/healthz";
-        let running = node.run(&["--network", "private", "-p", &published, "--ready", ready, &image]);
+        let running = node.run(&["--network", "isolated", "-p", &published, "--ready", ready, &image]);
         assert!(running.said().contains(door), "{}", running.said());
         let (status, body) = post(port, "/", &picture).unwrap();
         assert_eq!(status, 200);

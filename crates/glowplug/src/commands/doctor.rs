@@ -39,6 +39,7 @@ fn finding(grade: Grade, what: impl Into<String>, advice: &'static str) -> Findi
 /// Runs the command. Exit code 1 when something is missing without which nothing starts.
 pub fn doctor(global: &Global, args: &DoctorArgs, output: &Output) -> anyhow::Result<ExitCode> {
     let mut findings = machine(&Kernel::look());
+    findings.push(private_networks());
     findings.push(disk(global));
     if let Some(image) = &args.image {
         findings.extend(registry(global, args, image));
@@ -88,6 +89,29 @@ fn machine(kernel: &Kernel) -> Vec<Finding> {
             "mount cgroups, or memory and CPU limits do not work",
         ),
     ]
+}
+
+/// What `run --network private` meets here, and what it left behind: the forwarding that it switched on.
+fn private_networks() -> Finding {
+    let forwarding = glowplug_sandbox::outbound::forwarding_links();
+    let forwarding = if forwarding.is_empty() { "no link".to_owned() } else { forwarding.join(", ") };
+    match glowplug_linux::nftables::chains_that_drop_forwarded() {
+        Ok(chains) if chains.is_empty() => finding(
+            Grade::Good,
+            format!("private networks: nf_tables; IPv4 forwarding is on for {forwarding}"),
+            "",
+        ),
+        Ok(chains) => finding(
+            Grade::Limited,
+            format!("private networks: packet rules drop what is forwarded ({})", chains.join(", ")),
+            "if containers with --network private reach nothing, accept what comes from and goes to glowplug+ there",
+        ),
+        Err(error) => finding(
+            Grade::Limited,
+            format!("private networks: no nf_tables: {}", error.errno),
+            "--network private does not work; load it (modprobe nft_masq), or use --network host or isolated",
+        ),
+    }
 }
 
 fn disk(global: &Global) -> Finding {

@@ -21,7 +21,7 @@ use glowplug_mount::Rootfs;
 use glowplug_sandbox::ready::{self, Probe};
 use glowplug_sandbox::spec::Port;
 use glowplug_sandbox::user::{self, Accounts};
-use glowplug_sandbox::{Container, Helper, Runtime, Settings, StdStream, spec};
+use glowplug_sandbox::{Container, Helper, Outbound, Runtime, Settings, StdStream, spec};
 use glowplug_store::Store;
 use glowplug_timeline::{Mark, Phase, Timeline};
 
@@ -61,10 +61,16 @@ async fn start(
     let runtime = Runtime::parse(&args.runtime);
     // Started now, it is there when the image is.
     let helper = (runtime == Runtime::Embedded).then(|| Helper::spawn(&id)).transpose()?;
+    let outbound = (args.network == "private").then(|| tokio::task::spawn_blocking(Outbound::lay));
     let located = tokio::select! {
         located = locate(store, &args.registry, &args.image, timeline) => located?,
         () = stop.asked() => bail!("stopped while the image was looked up"),
     };
+    let outbound = match outbound {
+        Some(laying) => Some(laying.await??),
+        None => None,
+    };
+    outbound.iter().flat_map(Outbound::notes).for_each(|note| output.note(note));
     let image = tokio::select! {
         image = open(store, &located, output, timeline) => image?,
         () = stop.asked() => bail!("stopped while layers were streaming in"),
@@ -86,8 +92,19 @@ async fn start(
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
 
-    let mut running =
-        Running::create(args, &located, &image, &id, &work, &rootfs, runtime, helper, timeline).await?;
+    let mut running = Running::create(
+        args,
+        &located,
+        &image,
+        &id,
+        &work,
+        &rootfs,
+        runtime,
+        helper,
+        outbound.as_ref(),
+        timeline,
+    )
+    .await?;
     let forwarders = running.publish(args, &ports).await?;
     running.container.start().await.context("start the container")?;
     timeline.mark(Mark::EXEC);
@@ -130,7 +147,7 @@ async fn start(
     running.end(&located).await;
     timeline.mark(Mark::EXIT);
     report.write()?;
-    drop((forwarders, running, rootfs, image));
+    drop((forwarders, running, rootfs, image, outbound));
     Ok(code)
 }
 
@@ -271,11 +288,12 @@ impl Running {
         rootfs: &Rootfs,
         runtime: Runtime,
         helper: Option<Helper>,
+        outbound: Option<&Outbound>,
         timeline: &Timeline,
     ) -> anyhow::Result<Self> {
         let state = work.0.join("state");
         std::fs::create_dir_all(&state).with_context(|| format!("create {}", state.display()))?;
-        let wanted = options::options(args, id, rootfs.path(), state.clone())?;
+        let wanted = options::options(args, id, rootfs.path(), state.clone(), outbound)?;
         let config = located.image.config.clone();
         let specifying = timeline.span(Phase::Create, "specification");
         let accounts = accounts(image).await?;
@@ -297,7 +315,7 @@ impl Running {
         ports: &[Port],
     ) -> anyhow::Result<Vec<glowplug_sandbox::forward::Forwarder>> {
         let mut open = Vec::new();
-        if args.network == "private" {
+        if args.network != "host" {
             for port in ports {
                 let dialer = self.container.dialer()?;
                 let forwarder = glowplug_sandbox::forward::Forwarder::open(*port, dialer).await;

@@ -1,4 +1,4 @@
-//! Kernel interfaces that need `unsafe`, or that no crate wraps well: mounts, namespaces, cgroups, seccomp, fork and exec.
+//! Kernel interfaces that need `unsafe`, or that no crate wraps well: mounts, namespaces, networks, cgroups, seccomp, fork and exec.
 //!
 //! Everything is a thin, typed wrapper that says what the kernel said: no policy lives here. This crate is the
 //! only one that may use `libc`; callers forbid `unsafe` and stay safe because every function here either checks its
@@ -8,10 +8,13 @@
 
 pub mod caps;
 pub mod cgroup;
+pub mod link;
 pub mod load;
 pub mod mount;
 pub mod namespaces;
+pub mod netlink;
 pub mod netns;
+pub mod nftables;
 pub mod pidfd;
 pub mod probe;
 pub mod process;

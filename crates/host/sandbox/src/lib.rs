@@ -17,8 +17,8 @@
 //! # What containers are not given
 //! - **Device nodes by major and minor number.** Instead of a device cgroup, every mount in a container is `nodev` except single
 //!   device files bound from the host's `/dev`. A node made with `mknod` inside exists and cannot be opened.
-//! - **A way out of a private network.** [`spec::Network::Private`] has a loopback device; published ports come in through
-//!   [`forward::Forwarder`]. Outbound traffic, DNS included, has no route.
+//! - **IPv6 out of a network of their own.** [`spec::Network::Private`] goes out through [`Outbound`], which is IPv4 only; published ports
+//!   come in through [`forward::Forwarder`]. Out of [`spec::Network::Isolated`] nothing has a route, DNS included.
 //! - **A terminal, user namespaces, AppArmor and SELinux labels.** A specification that asks for one is refused.
 #![forbid(unsafe_code)]
 
@@ -28,6 +28,7 @@ pub mod forward;
 pub mod init;
 pub mod logs;
 pub mod net;
+pub mod outbound;
 pub mod ready;
 pub mod spec;
 pub mod user;
@@ -36,3 +37,4 @@ mod wire;
 
 pub use container::{Container, CreateError, Exit, Helper, Runtime, Settings, StdStream, Step, Usage};
 pub use net::Dialer;
+pub use outbound::Outbound;

@@ -18,6 +18,7 @@ mod defaults;
 mod etc;
 mod filter;
 mod options;
+mod resolver;
 #[cfg(test)]
 mod tests;
 
@@ -84,7 +85,7 @@ pub fn build(
     let identity = user::resolve(accounts, user)?;
     let hostname = options.hostname.clone().unwrap_or_else(|| match options.network {
         Network::Host => rustix::system::uname().nodename().to_string_lossy().into_owned(),
-        Network::Private => options.id.chars().take(12).collect(),
+        Network::Private { .. } | Network::Isolated => options.id.chars().take(12).collect(),
     });
     let held = capabilities(options)?;
     let names = caps::names(held);
@@ -92,13 +93,17 @@ pub fn build(
     let env = environment(config, options, &hostname, identity.home.as_deref());
     let rlimits = options.ulimits.iter().map(Ulimit::to_spec).collect::<Result<Vec<_>, _>>()?;
     let mut mounts = defaults::mounts(options.shm_bytes);
-    mounts.extend(etc::write(&options.state_dir, &hostname, options.network)?);
+    mounts.extend(etc::write(&options.state_dir, &hostname, &options.network)?);
     mounts.extend(options.mounts.iter().map(BindMount::to_spec));
-    let mut namespaces = vec!["pid", "mount", "uts", "ipc", "cgroup"];
-    let mut sysctl = json!({});
-    if options.network == Network::Private {
-        namespaces.push("network");
-        sysctl = json!({ "net.ipv4.ip_unprivileged_port_start": "0" });
+    let mut namespaces: Vec<Value> =
+        ["pid", "mount", "uts", "ipc", "cgroup"].map(|kind| json!({ "type": kind })).into();
+    let mut sysctl = json!({ "net.ipv4.ip_unprivileged_port_start": "0" });
+    match &options.network {
+        Network::Host => sysctl = json!({}),
+        Network::Private { namespace } => {
+            namespaces.push(json!({ "type": "network", "path": namespace }));
+        }
+        Network::Isolated => namespaces.push(json!({ "type": "network" })),
     }
     let seccomp = match options.seccomp {
         Seccomp::Docker => filter::to_spec(&seccomp::docker::profile(held)),
@@ -123,7 +128,7 @@ pub fn build(
         },
         "linux": {
             "cgroupsPath": cgroup_path(&options.id),
-            "namespaces": namespaces.iter().map(|kind| json!({ "type": kind })).collect::<Vec<_>>(),
+            "namespaces": namespaces,
             "resources": resources(options),
             "sysctl": sysctl,
             "seccomp": seccomp,

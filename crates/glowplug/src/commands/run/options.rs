@@ -3,12 +3,19 @@
 use std::path::PathBuf;
 
 use anyhow::bail;
+use glowplug_sandbox::Outbound;
 use glowplug_sandbox::spec::{BindMount, Network, RunOptions, Seccomp, Ulimit};
 
 use crate::cli::RunArgs;
 
-/// The sandbox's options.
-pub fn options(args: &RunArgs, id: &str, rootfs: PathBuf, state: PathBuf) -> anyhow::Result<RunOptions> {
+/// The sandbox's options; with a way out that was laid for the container, its network is that.
+pub fn options(
+    args: &RunArgs,
+    id: &str,
+    rootfs: PathBuf,
+    state: PathBuf,
+    outbound: Option<&Outbound>,
+) -> anyhow::Result<RunOptions> {
     let mut options = RunOptions::new(id, rootfs, state);
     options.args.clone_from(&args.args);
     options.entrypoint = args.entrypoint.clone().map(|program| vec![program]);
@@ -16,7 +23,11 @@ pub fn options(args: &RunArgs, id: &str, rootfs: PathBuf, state: PathBuf) -> any
     options.user.clone_from(&args.user);
     options.workdir.clone_from(&args.workdir);
     options.hostname.clone_from(&args.hostname);
-    options.network = if args.network == "private" { Network::Private } else { Network::Host };
+    options.network = match outbound {
+        Some(outbound) => Network::Private { namespace: outbound.namespace() },
+        None if args.network == "isolated" => Network::Isolated,
+        None => Network::Host,
+    };
     options.mounts = args.volume.iter().map(|text| BindMount::parse(text)).collect::<Result<_, _>>()?;
     options.readonly = args.read_only;
     options.memory_bytes = args.memory;

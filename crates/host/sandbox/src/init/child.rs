@@ -8,12 +8,12 @@ use std::os::fd::OwnedFd;
 use std::process::exit;
 
 use glowplug_linux::cgroup::Cgroup;
-use glowplug_linux::namespaces::{Namespace, unshare};
+use glowplug_linux::namespaces::{Namespace, enter_network, unshare};
 use glowplug_linux::{mount, netns, process, signal};
-use oci_spec::runtime::{LinuxNamespaceType as Kind, Process, Spec};
+use oci_spec::runtime::{LinuxNamespace, LinuxNamespaceType as Kind, Process, Spec};
 use rustix::process::Signal;
 
-use super::monitor::{Word, has_namespace};
+use super::monitor::{Word, has_namespace, network_made_before};
 use super::rootfs::Tree;
 use super::{Channel, hooks, privileges};
 use crate::wire::{self, Failure, FromHelper};
@@ -124,8 +124,9 @@ fn refuse_unsupported(spec: &Spec, process: &Process) -> Result<(), Failure> {
     let refuse = |what: &str| Err(Failure::text("specification", format!("{what} is not supported")));
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
     let mut kinds = namespaces.into_iter().flatten();
-    if kinds.any(|n| n.path().is_some() || matches!(n.typ(), Kind::User | Kind::Time)) {
-        return refuse("a user or time namespace, or joining an existing namespace");
+    let joins = |n: &LinuxNamespace| n.path().is_some() && n.typ() != Kind::Network;
+    if kinds.any(|n| joins(n) || matches!(n.typ(), Kind::User | Kind::Time)) {
+        return refuse("a user or time namespace, or joining an existing namespace other than a network");
     }
     if !has_namespace(spec, Kind::Mount) || !has_namespace(spec, Kind::Pid) {
         return refuse("a container without its own mount and pid namespace");
@@ -146,8 +147,13 @@ fn namespaces(spec: &Spec) -> Result<(), Failure> {
         (Kind::Ipc, Namespace::Ipc),
         (Kind::Network, Namespace::Network),
     ];
-    let kinds: Vec<Namespace> =
-        wanted.iter().filter(|(kind, _)| has_namespace(spec, *kind)).map(|w| w.1).collect();
+    let network = network_made_before(spec);
+    if let Some(path) = network {
+        let entered = std::fs::File::open(path).and_then(|namespace| Ok(enter_network(namespace)?));
+        entered.map_err(|e| Failure::io("namespaces", format!("network {}", path.display()), e))?;
+    }
+    let is_new = |kind| has_namespace(spec, kind) && (kind != Kind::Network || network.is_none());
+    let kinds: Vec<Namespace> = wanted.iter().filter(|(kind, _)| is_new(*kind)).map(|w| w.1).collect();
     unshare(&kinds).map_err(|e| {
         let names: Vec<_> = kinds.iter().map(|k| k.name()).collect();
         Failure::io("namespaces", format!("new {} namespaces", names.join(", ")), e)

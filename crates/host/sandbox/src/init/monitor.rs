@@ -219,10 +219,16 @@ fn add<'a>(polled: &mut Vec<PollFd<'a>>, fd: std::os::fd::BorrowedFd<'a>) -> usi
     polled.len() - 1
 }
 
-/// Whether the specification asks for its own namespace of this kind.
+/// Whether the container is in a namespace of this kind that is not the host's.
 pub(super) fn has_namespace(spec: &Spec, kind: LinuxNamespaceType) -> bool {
     let namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref());
-    namespaces.is_some_and(|list| list.iter().any(|n| n.typ() == kind && n.path().is_none()))
+    namespaces.is_some_and(|list| list.iter().any(|n| n.typ() == kind))
+}
+
+/// The network namespace that was made for the container in advance. No other kind may be: the container's first process refuses it.
+pub(super) fn network_made_before(spec: &Spec) -> Option<&Path> {
+    let mut namespaces = spec.linux().as_ref().and_then(|l| l.namespaces().as_ref()).into_iter().flatten();
+    namespaces.find(|n| n.typ() == LinuxNamespaceType::Network)?.path().as_deref()
 }
 
 fn limits(order: &Order) -> Limits {

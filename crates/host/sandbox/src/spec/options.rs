@@ -9,7 +9,7 @@ use super::SpecError;
 /// A container as asked for. [`RunOptions::new`] gives Docker's defaults; every field may then be changed.
 #[derive(Debug, Clone)]
 pub struct RunOptions {
-    /// Names the container: its cgroup, and its host name in a private network. Letters, digits, `-`, `_` and `.`.
+    /// Names the container: its cgroup, and its host name in a network of its own. Letters, digits, `-`, `_` and `.`.
     pub id: String,
     /// The root file system, already mounted.
     pub rootfs: PathBuf,
@@ -98,13 +98,18 @@ impl RunOptions {
 }
 
 /// Which network a container is in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub enum Network {
     /// The host's.
     #[default]
     Host,
+    /// Its own with a way out, laid in advance; see [`crate::forward`] for ways in.
+    Private {
+        /// The namespace: [`crate::Outbound::namespace`].
+        namespace: PathBuf,
+    },
     /// Its own, with a loopback device only; see [`crate::forward`] for ways in. There is none out.
-    Private,
+    Isolated,
 }
 
 /// Which system-call filter a container is under.

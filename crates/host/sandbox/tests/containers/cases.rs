@@ -45,7 +45,7 @@ pub const ALL: &[(&str, Case)] = cases![
     the_binary_cannot_be_written_from_inside,
     other_programs_can_be_run_inside,
     probes_find_readiness_on_the_host_network,
-    a_private_network_has_loopback_and_published_ports,
+    an_isolated_network_has_loopback_and_published_ports,
     an_early_end_is_not_readiness,
     gpu_descriptions_and_hooks_apply,
     an_external_runtime_is_driven,
@@ -371,9 +371,9 @@ async fn probes_find_readiness_on_the_host_network() {
     container.remove().await;
 }
 
-async fn a_private_network_has_loopback_and_published_ports() {
+async fn an_isolated_network_has_loopback_and_published_ports() {
     let mut rig = Rig::new(&[SELF, "__serve", "80"]);
-    rig.options.network = Network::Private;
+    rig.options.network = Network::Isolated;
     rig.options.user = Some("svc".into());
     let (container, logs) = rig.start().await.unwrap();
     let context = Context::of(&container, Some(logs), &|| 0, PATIENCE).unwrap();
