@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 pub enum Door {
     /// Through a process.
     Fuse,
+    /// Names and attributes by the kernel, bytes through a process.
+    Lazy,
     /// Straight from the kernel.
     Erofs,
 }
@@ -17,6 +19,7 @@ impl Door {
     const fn word(self) -> &'static str {
         match self {
             Self::Fuse => "fuse",
+            Self::Lazy => "lazy",
             Self::Erofs => "erofs",
         }
     }

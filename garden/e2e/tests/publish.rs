@@ -5,7 +5,7 @@ use glowplug_e2e::{Glowplug, layout, serve};
 use glowplug_testkit::TestRegistry;
 use serde_json::Value;
 
-/// Starts the image, which prints a file of its second layer; gives what the start said.
+/// Starts the image, which prints a file of its third layer; gives what the start said.
 fn start(node: &Glowplug, image: &str) -> String {
     let output = node.output(&["run", image, "/bin/cat", "/www/answer.txt"]);
     let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -47,7 +47,7 @@ fn a_process_that_waits_for_the_image_s_users_can_be_killed() {
     command.args(["run", &image, "/bin/id"]).stdout(Stdio::null()).stderr(Stdio::piped());
     let mut child = command.spawn().unwrap();
     let mut said = BufReader::new(child.stderr.take().unwrap()).lines();
-    assert!(said.any(|line| line.unwrap().contains("served by FUSE")));
+    assert!(said.any(|line| line.unwrap().contains("served by EROFS over FUSE")));
     // It comes to the image's users next, and gets no further. A thread that waits for this very process's answer cannot be interrupted.
     let mut hanging_since = None;
     let began = Instant::now();

@@ -4,6 +4,7 @@ mod at_least;
 mod cold_start;
 mod cost;
 mod index;
+mod json;
 mod read;
 mod targets;
 

@@ -1,6 +1,7 @@
 //! An opened image: one tree over all layers, readable at once, whose bytes come when they are wanted.
 
 mod follow;
+mod layer_bytes;
 
 use std::sync::Arc;
 
@@ -111,14 +112,7 @@ impl Image {
     pub fn try_read(&self, id: NodeId, offset: u64, len: u32) -> Option<Result<Vec<u8>, ReadError>> {
         let Some((layer, parts, len)) = self.parts(id, offset, len) else { return Some(Ok(Vec::new())) };
         let here = &self.fetcher.supplies()[layer].layer;
-        for part in &parts {
-            let spans = here.index().spans_for_data(part.data);
-            self.touch(layer, spans.clone());
-            if !spans.clone().all(|span| here.is_present(span)) {
-                return None;
-            }
-        }
-        Some(copy(here, &parts, len))
+        self.are_here(layer, &parts).then(|| copy(here, &parts, len))
     }
 
     /// Reads, and waits for what is missing.
@@ -127,15 +121,31 @@ impl Image {
     /// Bytes that could not be had within the source's deadlines, or what the disk says.
     pub async fn read(&self, id: NodeId, offset: u64, len: u32) -> Result<Vec<u8>, ReadError> {
         let Some((layer, parts, len)) = self.parts(id, offset, len) else { return Ok(Vec::new()) };
-        let here = &self.fetcher.supplies()[layer].layer;
         let started = self.timeline.now_ns();
-        for part in &parts {
+        self.bring(layer, &parts).await?;
+        self.timeline.stall(started, self.tree.path(id), len as u64);
+        copy(&self.fetcher.supplies()[layer].layer, &parts, len)
+    }
+
+    /// Notes that parts are wanted, and tells whether all of them are here.
+    fn are_here(&self, layer: usize, parts: &[Part]) -> bool {
+        let here = &self.fetcher.supplies()[layer].layer;
+        parts.iter().all(|part| {
+            let spans = here.index().spans_for_data(part.data);
+            self.touch(layer, spans.clone());
+            spans.into_iter().all(|span| here.is_present(span))
+        })
+    }
+
+    /// Returns when parts are here.
+    async fn bring(&self, layer: usize, parts: &[Part]) -> Result<(), ReadError> {
+        let here = &self.fetcher.supplies()[layer].layer;
+        for part in parts {
             let spans = here.index().spans_for_data(part.data);
             self.touch(layer, spans.clone());
             self.fetcher.ensure(layer, spans).await?;
         }
-        self.timeline.stall(started, self.tree.path(id), len as u64);
-        copy(here, &parts, len)
+        Ok(())
     }
 
     fn touch(&self, layer: usize, spans: std::ops::Range<usize>) {

@@ -81,7 +81,7 @@ fn machine(kernel: &Kernel) -> Vec<Finding> {
         finding(
             grade(kernel.erofs && kernel.erofs_from_file, Grade::Limited),
             format!("EROFS: {}, mounts plain files: {}", kernel.erofs, kernel.erofs_from_file),
-            "complete images are served by FUSE instead of the kernel; Linux 6.12 with EROFS is faster",
+            "images are served by FUSE alone, which is slower; use Linux 6.12 or later with EROFS on plain files",
         ),
         finding(
             grade(kernel.cgroups.is_some(), Grade::Limited),

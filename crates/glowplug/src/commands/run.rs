@@ -11,13 +11,14 @@ mod signals;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use glowplug_base::Clock;
 use glowplug_base::size::human;
 use glowplug_image::{Image, Profile, Spare};
-use glowplug_mount::Rootfs;
+use glowplug_mount::{Rootfs, Wish};
 use glowplug_sandbox::ready::{self, Probe};
 use glowplug_sandbox::spec::Port;
 use glowplug_sandbox::user::{self, Accounts};
@@ -79,16 +80,20 @@ async fn start(
     let profile_name = profile_name(&located, args);
     let profile = store.documents().get(PROFILES, &profile_name).and_then(|bytes| Profile::parse(&bytes));
     let arriving = output.progress().arriving(missing_bytes(&image));
-    image.start_prefetch(profile.as_ref(), &(Arc::new(glowplug_linux::load::has_spare) as Spare));
+    // What an earlier start did not touch can wait until this one is over: its decoding would only slow the application down.
+    let started = Arc::new(AtomicBool::new(profile.is_none()));
+    let over = started.clone();
+    let spare = move || over.load(Ordering::Relaxed) && glowplug_linux::load::has_spare();
+    image.start_prefetch(profile.as_ref(), &(Arc::new(spare) as Spare));
 
     let work = Work::make(global, &id)?;
     // The first start of a kind is watched, so that the next can be streamed in its order.
-    let watch = profile.is_none();
+    let wish = if profile.is_none() { Wish::Watched } else { Wish::Fastest };
     let mounting = timeline.span(Phase::Create, "mount");
     let (rootfs, image_again, handle) =
         (work.0.join("rootfs"), image.clone(), tokio::runtime::Handle::current());
     let rootfs =
-        tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle, watch)).await??;
+        tokio::task::spawn_blocking(move || Rootfs::mount(&image_again, &rootfs, &handle, wish)).await??;
     drop(mounting);
     output.note(format!("image is served by {}", rootfs.door()));
 
@@ -120,6 +125,7 @@ async fn start(
     match readied {
         Some(Ok(())) => {
             timeline.mark(Mark::READY);
+            started.store(true, Ordering::Relaxed);
             // The first requests want the processors as much as the start did.
             let (settling, pause) = (Arc::downgrade(&image), Duration::from_millis(FIRST_ANSWERS_MS));
             tokio::spawn(async move {

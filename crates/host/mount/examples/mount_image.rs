@@ -1,8 +1,8 @@
 //! Mounts an image of this machine until standard input ends; prints the door and the root once it is there.
 //!
 //! `cargo xtask bench read` reads through it:
-//! `cargo run --release -p glowplug-mount --example mount_image -- LAYOUT STORE WORK fuse|erofs`
-//! With `fuse` the image is mounted while its bytes are missing and they are brought then, so that it stays with FUSE.
+//! `cargo run --release -p glowplug-mount --example mount_image -- LAYOUT STORE WORK fuse|lazy|erofs`
+//! With `fuse` and `lazy` the image is mounted while its bytes are missing and they are brought then.
 #![allow(clippy::unwrap_used)]
 
 use std::io::Read as _;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use glowplug_base::Clock;
 use glowplug_image::{Image, LayerSpec, open};
-use glowplug_mount::{Door, Rootfs};
+use glowplug_mount::{Door, Rootfs, Wish};
 use glowplug_oci::{Limits, Platform, Source};
 use glowplug_registry::{Client, Target, resolve};
 use glowplug_store::{Options, Store};
@@ -20,7 +20,7 @@ use glowplug_timeline::Timeline;
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let [layout, root, work, door] = &words[..] else {
-        panic!("usage: mount_image LAYOUT STORE WORK fuse|erofs")
+        panic!("usage: mount_image LAYOUT STORE WORK fuse|lazy|erofs")
     };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let store = Arc::new(Store::open(Path::new(root), Options::default()).unwrap());
@@ -39,23 +39,24 @@ fn main() {
         });
         let layers: Vec<_> = layers.collect();
         let image = opened(&store, &layers).await;
+        let runtime = tokio::runtime::Handle::current();
         if door == "erofs" {
             complete(&image).await;
-            return Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false)
-                .unwrap();
+            return Rootfs::mount(&image, Path::new(work), &runtime, Wish::Fastest).unwrap();
         }
         drop(image);
         for layer in &layers {
             store.drop_data(&layer.blob).unwrap();
         }
         let image = opened(&store, &layers).await;
-        let rootfs =
-            Rootfs::mount(&image, Path::new(work), &tokio::runtime::Handle::current(), false).unwrap();
+        let wish = if door == "fuse" { Wish::Fuse } else { Wish::Watched };
+        let rootfs = Rootfs::mount(&image, Path::new(work), &runtime, wish).unwrap();
         complete(&image).await;
         rootfs
     });
     let door = match rootfs.door() {
         Door::Fuse => "fuse",
+        Door::Lazy => "lazy",
         Door::Erofs => "erofs",
     };
     println!("{door} {}", rootfs.path().display());

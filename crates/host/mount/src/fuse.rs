@@ -19,9 +19,9 @@ use glowplug_layer::Kind;
 use tokio::runtime::Handle;
 
 /// For ever, as far as the kernel can count.
-const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
+pub(crate) const FOR_EVER: Duration = Duration::from_secs(u32::MAX as u64);
 /// Largest single read, bytes: what the kernel allows without a system-wide setting.
-const MAX_READ_BYTES: u32 = 1 << 20;
+pub(crate) const MAX_READ_BYTES: u32 = 1 << 20;
 
 /// An image behind FUSE.
 pub(crate) struct Door {

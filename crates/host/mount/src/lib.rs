@@ -4,7 +4,8 @@
 //! A mount ends with its [`Rootfs`]; nothing stays mounted behind.
 #![forbid(unsafe_code)]
 
+mod bytes;
 mod fuse;
 mod rootfs;
 
-pub use rootfs::{Door, MountError, Rootfs};
+pub use rootfs::{Door, MountError, Rootfs, Wish};

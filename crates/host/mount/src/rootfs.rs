@@ -13,8 +13,10 @@ use crate::fuse;
 /// How the image is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Door {
-    /// Through this process, while bytes are still coming.
+    /// Through this process, names and attributes included: the kernel has no EROFS on plain files.
     Fuse,
+    /// Names and attributes by the kernel, bytes through this process, while they are still coming.
+    Lazy,
     /// By the kernel alone: every byte is here.
     Erofs,
 }
@@ -23,9 +25,21 @@ impl std::fmt::Display for Door {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Fuse => "FUSE",
+            Self::Lazy => "EROFS over FUSE",
             Self::Erofs => "EROFS",
         })
     }
+}
+
+/// Which door is wanted; what the kernel does not have is replaced by what comes behind it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wish {
+    /// The fastest: [`Door::Erofs`] for an image that is complete.
+    Fastest,
+    /// At most [`Door::Lazy`], so that what is read is seen here and can be learned from.
+    Watched,
+    /// [`Door::Fuse`], as on a kernel without EROFS on plain files.
+    Fuse,
 }
 
 /// Why a root cannot be mounted.
@@ -68,15 +82,16 @@ pub struct Rootfs {
 
 impl Rootfs {
     /// Mounts `image` with its working directories below `work`, which is made. `runtime` waits for missing bytes.
-    /// With `watch`, reads pass through this process even when every byte is here, so that they can be learned from.
     ///
     /// # Errors
     /// The kernel refuses a mount or a directory cannot be made; nothing stays mounted then.
-    pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle, watch: bool) -> Result<Self, MountError> {
+    pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle, wish: Wish) -> Result<Self, MountError> {
         let mut rootfs = Self { work: work.to_owned(), door: Door::Fuse, session: None, mounted: Vec::new() };
         let lower = rootfs.directory("lower")?;
-        if !watch && image.is_complete() && rootfs.mount_erofs(image, &lower) {
+        if wish == Wish::Fastest && image.is_complete() && rootfs.mount_erofs(image, &lower) {
             rootfs.door = Door::Erofs;
+        } else if wish != Wish::Fuse && rootfs.mount_lazy(image, &lower, runtime) {
+            rootfs.door = Door::Lazy;
         } else {
             rootfs.mount_fuse(image, &lower, runtime)?;
         }
@@ -128,25 +143,58 @@ impl Rootfs {
         }
     }
 
+    fn mount_lazy(&mut self, image: &Arc<Image>, lower: &Path, runtime: &Handle) -> bool {
+        let metadata = self.work.join("image.erofs");
+        let mut attempt = || -> Result<(), Box<dyn std::error::Error>> {
+            std::fs::write(&metadata, image.erofs()?)?;
+            let bytes = self.directory("bytes")?;
+            let door = crate::bytes::Bytes::new(image.clone(), runtime.clone());
+            let session = Session::new(door, &bytes, &config())?;
+            self.session = Some(session.spawn()?);
+            let devices: Vec<_> = (0..image.layers().count())
+                .map(|layer| bytes.join(crate::bytes::Bytes::name(layer)))
+                .collect();
+            let devices: Vec<_> = devices.iter().map(PathBuf::as_path).collect();
+            mount::erofs(&metadata, &devices, lower)?;
+            Ok(())
+        };
+        match attempt() {
+            Ok(()) => {
+                self.mounted.push(lower.to_owned());
+                true
+            }
+            Err(error) => {
+                tracing::info!(%error, "no EROFS, serving the image through FUSE");
+                self.session = None;
+                false
+            }
+        }
+    }
+
     fn mount_fuse(&mut self, image: &Arc<Image>, lower: &Path, runtime: &Handle) -> Result<(), MountError> {
         let failed = |source| MountError::Fuse { path: lower.to_owned(), source };
-        let mut config = Config::default();
-        config.mount_options = vec![
-            MountOption::RO,
-            MountOption::FSName("glowplug".to_owned()),
-            MountOption::Subtype("glowplug".to_owned()),
-            MountOption::DefaultPermissions,
-            MountOption::Dev,
-            MountOption::Suid,
-        ];
-        config.acl = SessionACL::All;
-        config.n_threads = Some(FUSE_THREADS);
-        config.clone_fd = true;
         let door = fuse::Door::new(image.clone(), runtime.clone());
-        let session = Session::new(door, lower, &config).map_err(failed)?;
+        let session = Session::new(door, lower, &config()).map_err(failed)?;
         self.session = Some(session.spawn().map_err(failed)?);
         Ok(())
     }
+}
+
+/// How FUSE is mounted.
+fn config() -> Config {
+    let mut config = Config::default();
+    config.mount_options = vec![
+        MountOption::RO,
+        MountOption::FSName("glowplug".to_owned()),
+        MountOption::Subtype("glowplug".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::Dev,
+        MountOption::Suid,
+    ];
+    config.acl = SessionACL::All;
+    config.n_threads = Some(FUSE_THREADS);
+    config.clone_fd = true;
+    config
 }
 
 impl Drop for Rootfs {

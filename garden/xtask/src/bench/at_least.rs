@@ -1,6 +1,9 @@
 //! Targets of the kind "at least so many times the peer", held against the medians of interleaved runs.
 
+use serde::Serialize;
+
 /// A ratio and what it must be at least.
+#[derive(Debug, Serialize)]
 pub struct AtLeast {
     /// What is compared with what, for people.
     pub what: String,

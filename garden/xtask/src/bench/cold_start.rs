@@ -11,6 +11,7 @@ use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
 
+use super::json;
 use super::targets::{Case, Runs, Spread, Verdict, judge};
 use crate::images::{self, Name, blob::Variant};
 use crate::interrupt;
@@ -86,8 +87,6 @@ struct Report<'a> {
     rounds: u32,
     image_bytes: u64,
     containerd: &'a str,
-    kernel: String,
-    processors: usize,
     runs: &'a Runs,
     summary: Vec<Summary>,
     targets: &'a [Verdict],
@@ -137,14 +136,11 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
             rounds: args.n,
             image_bytes: layout.manifest()?.1.layer_bytes(),
             containerd: peer.version(),
-            kernel: rustix::system::uname().release().to_string_lossy().into_owned(),
-            processors: std::thread::available_parallelism()?.get(),
             runs: &runs,
             summary,
             targets: &verdicts,
         };
-        std::fs::write(path, serde_json::to_vec_pretty(&report)?)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        json::write(path, &report)?;
     }
     let missed = verdicts.iter().filter(|verdict| !verdict.met).count();
     if args.check && missed > 0 {

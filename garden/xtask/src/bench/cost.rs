@@ -4,6 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::Context;
+use serde::Serialize;
 
 use crate::step;
 
@@ -11,7 +12,7 @@ use crate::step;
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// The cost of one run.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct Cost {
     /// From its start to its end.
     pub wall_seconds: f64,

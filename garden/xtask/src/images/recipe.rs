@@ -66,6 +66,15 @@ impl Name {
         (self != Self::Tiny).then(|| self.folder().join("requirements.txt"))
     }
 
+    /// The Python modules that its server begins with, if it is one in Python.
+    pub fn imports(self) -> Option<&'static str> {
+        match self {
+            Self::Tiny | Self::Triton => None,
+            Self::Ocr => Some("rapidocr_onnxruntime"),
+            Self::Torch => Some("torch"),
+        }
+    }
+
     /// The Debian packages beside the base.
     fn debian_packages(self) -> &'static [&'static str] {
         match self {

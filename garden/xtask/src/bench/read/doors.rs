@@ -5,31 +5,36 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 
 use super::EXAMPLE;
 use crate::images::layout::Layout;
 use crate::{paths, rig, step};
 
 /// By which way the image's files are read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Door {
     /// Unpacked layers under overlayfs: the peer.
     Overlay,
     /// Ours, straight from the kernel.
     Erofs,
-    /// Ours, through a process.
+    /// Ours while bytes are missing: names by the kernel, bytes through a process.
+    Lazy,
+    /// The same on kernels without EROFS on plain files: all through a process.
     Fuse,
 }
 
 impl Door {
     /// The peer first.
-    pub const ALL: [Self; 3] = [Self::Overlay, Self::Erofs, Self::Fuse];
+    pub const ALL: [Self; 4] = [Self::Overlay, Self::Erofs, Self::Lazy, Self::Fuse];
 
     /// For people.
     pub const fn title(self) -> &'static str {
         match self {
             Self::Overlay => "overlayfs",
             Self::Erofs => "EROFS",
+            Self::Lazy => "EROFS over FUSE",
             Self::Fuse => "FUSE",
         }
     }
@@ -47,7 +52,7 @@ impl Mounted {
     pub fn new(door: Door, layout: &Layout) -> anyhow::Result<Self> {
         match door {
             Door::Overlay => Self::overlay(layout),
-            Door::Erofs | Door::Fuse => Self::ours(door, layout),
+            Door::Erofs | Door::Lazy | Door::Fuse => Self::ours(door, layout),
         }
     }
 
@@ -84,7 +89,11 @@ impl Mounted {
     }
 
     fn ours(door: Door, layout: &Layout) -> anyhow::Result<Self> {
-        let word = if door == Door::Erofs { "erofs" } else { "fuse" };
+        let word = match door {
+            Door::Erofs => "erofs",
+            Door::Lazy => "lazy",
+            Door::Overlay | Door::Fuse => "fuse",
+        };
         let place = rig::nodes().join(word);
         let mut server = Command::new(paths::target().join("release/examples").join(EXAMPLE))
             .arg(layout.folder())

@@ -4,11 +4,14 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Instant;
 
 use anyhow::{Context, bail};
+use serde::Serialize;
 
 use super::super::targets::Spread;
+use crate::step;
 
 /// Files of at least this many bytes are read as wholes and at random: libraries and models.
 const BIG_BYTES: u64 = 1 << 20;
@@ -22,7 +25,8 @@ const RANDOM_READS: u64 = 4_000;
 const RANDOM_BYTES: usize = 4096;
 
 /// A kind of work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Work {
     /// Big files from begin to end.
     Sequential,
@@ -30,11 +34,13 @@ pub enum Work {
     Random,
     /// Every entry's name and metadata.
     Walk,
+    /// The image's own Python loads the modules that its server begins with.
+    Import,
 }
 
 impl Work {
     /// All kinds.
-    pub const ALL: [Self; 3] = [Self::Sequential, Self::Random, Self::Walk];
+    pub const ALL: [Self; 4] = [Self::Sequential, Self::Random, Self::Walk, Self::Import];
 
     /// For people.
     pub const fn title(self) -> &'static str {
@@ -42,6 +48,7 @@ impl Work {
             Self::Sequential => "sequential read",
             Self::Random => "4 KiB random reads",
             Self::Walk => "walk with stat",
+            Self::Import => "Python import",
         }
     }
 }
@@ -52,11 +59,13 @@ pub struct Plan {
     big: Vec<(PathBuf, u64)>,
     sequential_bytes: u64,
     entries: u64,
+    /// The modules to be loaded.
+    imports: Option<&'static str>,
 }
 
 impl Plan {
-    /// The work for the image mounted at `root`.
-    pub fn of(root: &Path) -> anyhow::Result<Self> {
+    /// The work for an image mounted at `root`; `imports` are the modules of its server.
+    pub fn of(root: &Path, imports: Option<&'static str>) -> anyhow::Result<Self> {
         let (mut entries, mut files) = (0, Vec::new());
         walk(root, &mut |path, meta| {
             entries += 1;
@@ -75,17 +84,23 @@ impl Plan {
         if big.is_empty() {
             bail!("the image has no file of {BIG_BYTES} bytes: choose a larger one");
         }
-        Ok(Self { big, sequential_bytes, entries })
+        Ok(Self { big, sequential_bytes, entries, imports })
     }
 
     /// For people.
     pub fn description(&self) -> String {
         format!(
-            "{} entries; {} big files of {:.0} MB; {RANDOM_READS} random reads",
+            "{} entries; {} big files of {:.0} MB; {RANDOM_READS} random reads; import {}",
             self.entries,
             self.big.len(),
-            self.sequential_bytes as f64 / 1e6
+            self.sequential_bytes as f64 / 1e6,
+            self.imports.unwrap_or("nothing")
         )
+    }
+
+    /// What there is to be done with this image.
+    pub fn works(&self) -> impl Iterator<Item = Work> {
+        Work::ALL.into_iter().filter(|work| *work != Work::Import || self.imports.is_some())
     }
 
     /// Does the work once: how many seconds it took.
@@ -101,6 +116,7 @@ impl Plan {
                     bail!("{} entries at {}, {} elsewhere", entries, root.display(), self.entries);
                 }
             }
+            Work::Import => self.import(root)?,
         }
         Ok(began.elapsed().as_secs_f64())
     }
@@ -118,11 +134,26 @@ impl Plan {
                 let [median, least, most] = [seconds.median, seconds.min, seconds.max].map(each);
                 format!("{median:.1} ({least:.1}-{most:.1}) us each")
             }
-            Work::Walk => {
+            Work::Walk | Work::Import => {
                 let [median, least, most] = [seconds.median, seconds.min, seconds.max].map(|s| s * 1e3);
                 format!("{median:.0} ({least:.0}-{most:.0}) ms")
             }
         }
+    }
+
+    fn import(&self, root: &Path) -> anyhow::Result<()> {
+        let Some(modules) = self.imports else { return Ok(()) };
+        // Without bytecode written anew the second time finds what the first did. The mounts end with their namespace.
+        let inside = "mount --rbind /dev \"$0/dev\" && mount --rbind /proc \"$0/proc\" && exec chroot \"$0\" python3 -c \"$1\"";
+        let mut python = Command::new("unshare");
+        python.args(["--mount", "--", "sh", "-c", inside]).arg(root).arg(format!("import {modules}"));
+        step::read(
+            python
+                .env_clear()
+                .env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin")
+                .env("PYTHONDONTWRITEBYTECODE", "1"),
+        )?;
+        Ok(())
     }
 
     fn sequential(&self, root: &Path) -> anyhow::Result<()> {
