@@ -8,6 +8,7 @@ mod options;
 mod report;
 mod signals;
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -56,7 +57,7 @@ async fn start(
     store: &Arc<Store>,
 ) -> anyhow::Result<ExitCode> {
     let mut stop = signals::Stop::listen()?;
-    let id = args.name.clone().unwrap_or_else(|| format!("glowplug-{}", std::process::id()));
+    let id = args.name.clone().unwrap_or_else(made_up_name);
     let ports = args.publish.iter().map(|text| Port::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let probe = probe(args, &ports)?;
     let runtime = Runtime::parse(&args.runtime);
@@ -220,6 +221,11 @@ fn missing_bytes(image: &Image) -> u64 {
         layer.index().blob_size.saturating_sub(layer.present_blob_bytes())
     };
     image.layers().map(missing).sum()
+}
+
+/// A name that no other container has: process ids repeat in other namespaces, while the tree of control groups is one.
+fn made_up_name() -> String {
+    format!("glowplug-{:08x}", RandomState::new().build_hasher().finish() as u32)
 }
 
 /// A start is told apart by its image and by what it runs.
