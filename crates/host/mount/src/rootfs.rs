@@ -1,5 +1,6 @@
 //! A container's root: the image's door at the bottom, a writable directory on top, one overlay.
 
+use std::error::Error;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -8,6 +9,7 @@ use glowplug_image::Image;
 use glowplug_linux::mount;
 use tokio::runtime::Handle;
 
+use crate::bytes::Bytes;
 use crate::fuse;
 
 /// How the image is read.
@@ -88,13 +90,7 @@ impl Rootfs {
     pub fn mount(image: &Arc<Image>, work: &Path, runtime: &Handle, wish: Wish) -> Result<Self, MountError> {
         let mut rootfs = Self { work: work.to_owned(), door: Door::Fuse, session: None, mounted: Vec::new() };
         let lower = rootfs.directory("lower")?;
-        if wish == Wish::Fastest && image.is_complete() && rootfs.mount_erofs(image, &lower) {
-            rootfs.door = Door::Erofs;
-        } else if wish != Wish::Fuse && rootfs.mount_lazy(image, &lower, runtime) {
-            rootfs.door = Door::Lazy;
-        } else {
-            rootfs.mount_fuse(image, &lower, runtime)?;
-        }
+        rootfs.door = rootfs.open_door(image, &lower, runtime, wish)?;
         let (upper, scratch) = (rootfs.directory("upper")?, rootfs.directory("scratch")?);
         let merged = rootfs.directory("merged")?;
         let writable = mount::Writable { upper: &upper, work: &scratch, volatile: true };
@@ -121,54 +117,67 @@ impl Rootfs {
         }
     }
 
-    /// Mounts the complete image straight from the kernel; where that fails, FUSE serves it as well.
-    fn mount_erofs(&mut self, image: &Image, lower: &Path) -> bool {
-        let metadata = self.work.join("image.erofs");
-        let attempt = || -> Result<(), Box<dyn std::error::Error>> {
-            std::fs::write(&metadata, image.erofs()?)?;
-            let devices: Vec<_> = image.layers().map(|layer| layer.data_path()).collect();
-            let devices: Vec<_> = devices.iter().map(PathBuf::as_path).collect();
-            mount::erofs(&metadata, &devices, lower)?;
-            Ok(())
-        };
-        match attempt() {
-            Ok(()) => {
-                self.mounted.push(lower.to_owned());
-                true
-            }
-            Err(error) => {
-                tracing::info!(%error, "no EROFS, serving the image through FUSE");
-                false
+    /// Mounts the image itself, by the best door that the wish and the kernel leave.
+    fn open_door(
+        &mut self,
+        image: &Arc<Image>,
+        lower: &Path,
+        runtime: &Handle,
+        wish: Wish,
+    ) -> Result<Door, MountError> {
+        if wish == Wish::Fastest && image.is_complete() {
+            match self.mount_complete(image, lower) {
+                Ok(()) => return Ok(Door::Erofs),
+                Err(error) => tracing::info!(%error, "no EROFS from the data files"),
             }
         }
+        if wish != Wish::Fuse {
+            match self.mount_lazy(image, lower, runtime) {
+                Ok(()) => return Ok(Door::Lazy),
+                Err(error) => {
+                    tracing::info!(%error, "no EROFS over FUSE, serving the image through FUSE alone")
+                }
+            }
+            self.end_session();
+        }
+        self.mount_fuse(image, lower, runtime)?;
+        Ok(Door::Fuse)
     }
 
-    fn mount_lazy(&mut self, image: &Arc<Image>, lower: &Path, runtime: &Handle) -> bool {
+    /// Names by the kernel, bytes from the data files themselves.
+    fn mount_complete(&mut self, image: &Image, lower: &Path) -> Result<(), Box<dyn Error>> {
+        let devices: Vec<_> = image.layers().map(|layer| layer.data_path()).collect();
+        self.mount_names(image, &devices, lower)
+    }
+
+    /// Names by the kernel, bytes from files that this process completes.
+    fn mount_lazy(
+        &mut self,
+        image: &Arc<Image>,
+        lower: &Path,
+        runtime: &Handle,
+    ) -> Result<(), Box<dyn Error>> {
+        let place = self.directory("bytes")?;
+        let session = Session::new(Bytes::new(image.clone(), runtime.clone()), &place, &config())?;
+        self.session = Some(session.spawn()?);
+        let devices: Vec<_> =
+            (0..image.layers().count()).map(|layer| place.join(Bytes::name(layer))).collect();
+        self.mount_names(image, &devices, lower)
+    }
+
+    /// Mounts the image's metadata; `devices` are the layers' data files, bottom first.
+    fn mount_names(
+        &mut self,
+        image: &Image,
+        devices: &[PathBuf],
+        lower: &Path,
+    ) -> Result<(), Box<dyn Error>> {
         let metadata = self.work.join("image.erofs");
-        let mut attempt = || -> Result<(), Box<dyn std::error::Error>> {
-            std::fs::write(&metadata, image.erofs()?)?;
-            let bytes = self.directory("bytes")?;
-            let door = crate::bytes::Bytes::new(image.clone(), runtime.clone());
-            let session = Session::new(door, &bytes, &config())?;
-            self.session = Some(session.spawn()?);
-            let devices: Vec<_> = (0..image.layers().count())
-                .map(|layer| bytes.join(crate::bytes::Bytes::name(layer)))
-                .collect();
-            let devices: Vec<_> = devices.iter().map(PathBuf::as_path).collect();
-            mount::erofs(&metadata, &devices, lower)?;
-            Ok(())
-        };
-        match attempt() {
-            Ok(()) => {
-                self.mounted.push(lower.to_owned());
-                true
-            }
-            Err(error) => {
-                tracing::info!(%error, "no EROFS, serving the image through FUSE");
-                self.session = None;
-                false
-            }
-        }
+        std::fs::write(&metadata, image.erofs()?)?;
+        let devices: Vec<_> = devices.iter().map(PathBuf::as_path).collect();
+        mount::erofs(&metadata, &devices, lower)?;
+        self.mounted.push(lower.to_owned());
+        Ok(())
     }
 
     fn mount_fuse(&mut self, image: &Arc<Image>, lower: &Path, runtime: &Handle) -> Result<(), MountError> {
@@ -177,6 +186,14 @@ impl Rootfs {
         let session = Session::new(door, lower, &config()).map_err(failed)?;
         self.session = Some(session.spawn().map_err(failed)?);
         Ok(())
+    }
+
+    fn end_session(&mut self) {
+        if let Some(session) = self.session.take()
+            && let Err(error) = session.umount_and_join()
+        {
+            tracing::warn!(%error, "could not unmount FUSE");
+        }
     }
 }
 
@@ -205,11 +222,7 @@ impl Drop for Rootfs {
                 tracing::warn!(%error, "could not unmount");
             }
         }
-        if let Some(session) = self.session.take()
-            && let Err(error) = session.umount_and_join()
-        {
-            tracing::warn!(%error, "could not unmount FUSE");
-        }
+        self.end_session();
         if let Err(error) = std::fs::remove_dir_all(&self.work) {
             tracing::warn!(path = %self.work.display(), %error, "could not remove");
         }
