@@ -301,14 +301,16 @@ fn escape_lower(path: &Path) -> String {
     escaped
 }
 
-/// Every mount point the calling thread sees at or below `under`, in the order they were made.
+/// Every mount point the calling thread sees at or below `under`, in the order they were made and without symbolic links.
 pub fn mounts_below(under: &Path) -> std::io::Result<Vec<PathBuf>> {
+    // The kernel's table knows no symbolic links. What is not there has nothing below it.
+    let under = under.canonicalize().unwrap_or_else(|_| under.to_owned());
     let table = std::fs::read_to_string("/proc/thread-self/mountinfo")?;
     Ok(table
         .lines()
         .filter_map(|line| line.split(' ').nth(4))
         .map(|field| PathBuf::from(unescape(field)))
-        .filter(|path| path.starts_with(under))
+        .filter(|path| path.starts_with(&under))
         .collect())
 }
 

@@ -51,7 +51,11 @@ fn overlays_are_writable_above_and_read_only_without() {
         mount::overlay(&[&high, &low], None, &target).unwrap();
         assert_eq!(fs::read_to_string(target.join("b")).unwrap(), "high b");
         assert!(fs::write(target.join("a"), "x").is_err());
-        assert_eq!(mount::mounts_below(&target).unwrap(), std::slice::from_ref(&target));
+        let real = target.canonicalize().unwrap();
+        std::os::unix::fs::symlink(&target, dir.join("link")).unwrap();
+        for path in [&target, &dir.join("link")] {
+            assert_eq!(mount::mounts_below(path).unwrap(), std::slice::from_ref(&real));
+        }
     });
 }
 
