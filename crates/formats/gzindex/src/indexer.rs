@@ -183,16 +183,15 @@ impl Indexer {
         // The decoder sees what was carried and what comes next as one.
         let carried = self.carried.len();
         let joined = carried > 0;
-        let stop = if joined {
+        let (stop, consumed) = if joined {
             self.carried.extend_from_slice(&input[..input.len().min(JOIN_BYTES)]);
-            let joined = std::mem::take(&mut self.carried);
-            let stop = self.step(&joined, out, cap)?;
-            self.carried = joined;
-            stop
+            let whole = std::mem::take(&mut self.carried);
+            let outcome = self.step(&whole, out, cap)?;
+            self.carried = whole;
+            outcome
         } else {
             self.step(input, out, cap)?
         };
-        let (stop, consumed) = stop;
         let mut taken = consumed;
         if joined {
             // What the decoder did not take goes back to the caller as far as it came from there just now.

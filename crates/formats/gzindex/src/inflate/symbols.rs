@@ -88,29 +88,22 @@ fn fast(codes: &Codes, state: &mut Bits<'_>, output: &mut Output<'_>) -> Result<
                 at += 1;
                 bits.drop(entry.bits());
                 entry = codes.litlen.first(bits.peek());
-                if entry.is_literal() {
-                    out[at] = entry.byte();
-                    at += 1;
-                    bits.drop(entry.bits());
-                    bits.refill();
-                    entry = codes.litlen.first(bits.peek());
-                    continue;
-                }
             }
         }
+        if entry.is_second() {
+            bits.drop(entry.bits());
+            entry = codes.litlen.second(entry, bits.peek());
+        }
+        // The third of a row, or one with a long code.
+        if entry.is_literal() {
+            out[at] = entry.byte();
+            at += 1;
+            bits.drop(entry.bits());
+            bits.refill();
+            entry = codes.litlen.first(bits.peek());
+            continue;
+        }
         if !entry.is_value() {
-            if entry.is_second() {
-                bits.drop(entry.bits());
-                entry = codes.litlen.second(entry, bits.peek());
-            }
-            if entry.is_literal() {
-                out[at] = entry.byte();
-                at += 1;
-                bits.drop(entry.bits());
-                bits.refill();
-                entry = codes.litlen.first(bits.peek());
-                continue;
-            }
             if entry.is_end() {
                 bits.drop(entry.bits());
                 ended = true;
