@@ -213,6 +213,10 @@ pub struct IndexArgs {
     /// Layers smaller than this are not indexed: fetching them as a whole is as quick.
     #[arg(long, value_parser = bytes, default_value = "10M", value_name = "SIZE")]
     pub min_layer_size: u64,
+    /// Decoded bytes between two places where reading can begin, 256K to 16M: smaller ones make reads wait for less,
+    /// and the index larger, by 32 KiB for each.
+    #[arg(long, value_parser = span_bytes, default_value = "4M", value_name = "SIZE")]
+    pub span_size: u64,
     /// The image: [REGISTRY/]NAME[:TAG][@DIGEST] or oci:DIR[:TAG].
     pub image: String,
 }
@@ -261,6 +265,15 @@ pub struct DoctorArgs {
     pub image: Option<String>,
 }
 
+/// The size of a span of an index.
+fn span_bytes(text: &str) -> Result<u64, String> {
+    let sizes = glowplug_image::soci::SPAN_BYTES;
+    bytes(text).and_then(|size| {
+        let allowed = || format!("a span has {} to {} bytes", sizes.start(), sizes.end());
+        sizes.contains(&size).then_some(size).ok_or_else(allowed)
+    })
+}
+
 /// Bytes with an optional unit, powers of 1024 as in Docker: 512, 64k, 1.5G.
 fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
@@ -294,10 +307,11 @@ mod tests {
     }
 
     #[test]
-    fn small_layers_are_those_of_the_reference_tool() {
+    fn indexes_are_cut_as_the_reference_tool_cuts_them() {
         let cli = Cli::try_parse_from(["glowplug", "image", "index", "app"]).unwrap();
         let Command::Image(ImageCommand::Index(args)) = cli.command else { panic!("another command") };
-        assert_eq!(args.min_layer_size, glowplug_image::soci::MIN_LAYER_BYTES);
+        let grain = glowplug_image::soci::Grain::default();
+        assert_eq!((args.min_layer_size, args.span_size), (grain.min_layer_bytes, grain.span_bytes));
         assert!(
             Cli::try_parse_from(["glowplug", "image", "index", "--format", "v2", "app"]).is_err(),
             "a copy needs a tag"

@@ -39,13 +39,26 @@ impl Mounted {
     /// # Panics
     /// `GLOWPLUG_MOUNT_IMAGE`, the program that mounts, is not set, or the image does not get the door that was asked for.
     pub fn new(layout: &Path, door: Door) -> Self {
-        let program = std::env::var_os("GLOWPLUG_MOUNT_IMAGE")
-            .expect("GLOWPLUG_MOUNT_IMAGE is not set: run `cargo xtask test e2e`");
+        Self::started(Command::new(program()), layout, door, door)
+    }
+
+    /// The same in a user namespace, where a kernel lets nobody mount EROFS but everybody FUSE and overlays: `got` comes
+    /// in place of `wanted`. Only [`Mounted::inside`] sees it.
+    ///
+    /// # Panics
+    /// As [`Mounted::new`].
+    pub fn unprivileged(layout: &Path, wanted: Door, got: Door) -> Self {
+        let mut unshare = Command::new("unshare");
+        unshare.args(["--user", "--map-root-user", "--mount"]).arg(program());
+        Self::started(unshare, layout, wanted, got)
+    }
+
+    fn started(mut program: Command, layout: &Path, wanted: Door, got: Door) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
-        let mut server = Command::new(PathBuf::from(program))
+        let mut server = program
             .arg(layout)
             .args([folder.path().join("store"), folder.path().join("work")])
-            .arg(door.word())
+            .arg(wanted.word())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -56,11 +69,11 @@ impl Mounted {
             .expect("it writes text");
         let mounted = |line: &str| {
             let (opened, root) = line.trim_end().split_once(' ')?;
-            (opened == door.word()).then(|| PathBuf::from(root))
+            (opened == got.word()).then(|| PathBuf::from(root))
         };
         let root = mounted(&line).unwrap_or_else(|| {
             drop(server.stdin.take());
-            panic!("{} through {door:?}: got {line:?} ({:?})", layout.display(), server.wait())
+            panic!("{} through {got:?}: got {line:?} ({:?})", layout.display(), server.wait())
         });
         Self { root, server, _folder: folder }
     }
@@ -69,6 +82,19 @@ impl Mounted {
     pub fn path(&self) -> &Path {
         &self.root
     }
+
+    /// A command that runs in the namespaces of whoever mounted.
+    pub fn inside(&self, program: &str) -> Command {
+        let mut command = Command::new("nsenter");
+        command.args(["--target", &self.server.id().to_string(), "--user", "--mount", program]);
+        command
+    }
+}
+
+fn program() -> PathBuf {
+    std::env::var_os("GLOWPLUG_MOUNT_IMAGE")
+        .expect("GLOWPLUG_MOUNT_IMAGE is not set: run `cargo xtask test e2e`")
+        .into()
 }
 
 impl Drop for Mounted {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use glowplug_base::{Clock, Digest, Hinted as _};
-use glowplug_image::soci::{self, Format, Lookup, Outcome, PublishError, Published, Skip};
+use glowplug_image::soci::{self, Format, Grain, Lookup, Outcome, PublishError, Published, Skip};
 use glowplug_image::{LayerSpec, Opened, open};
 use glowplug_oci::{Compression, Descriptor, Document, Index, Limits, Manifest, Platform, Source, media};
 use glowplug_registry::{Client, Options, Repository, ResolvedImage, Target, resolve};
@@ -16,9 +16,10 @@ use glowplug_testkit::{Fault, ImageBuilder, Layer, Rule, TestRegistry, Tree};
 use glowplug_timeline::Timeline;
 use glowplug_toc::IndexVersion;
 use glowplug_toc::index::{ARTIFACT_TYPE_V2, IMAGE_MANIFEST_DIGEST_ANNOTATION, INDEX_DIGEST_ANNOTATION};
+use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
 
 /// Layers of the test image below this size get no zTOC.
-const MIN_LAYER_BYTES: u64 = 100_000;
+const GRAIN: Grain = Grain { min_layer_bytes: 100_000, span_bytes: DEFAULT_SPAN_BYTES };
 
 /// Bytes that do not compress, different everywhere.
 fn noise(seed: u64, len: usize) -> Vec<u8> {
@@ -75,13 +76,13 @@ impl Place {
     }
 
     async fn publish(&self, format: &Format) -> Result<Published, PublishError> {
-        self.publish_above(format, MIN_LAYER_BYTES).await
+        self.publish_cut(format, GRAIN).await
     }
 
-    async fn publish_above(&self, format: &Format, least: u64) -> Result<Published, PublishError> {
+    async fn publish_cut(&self, format: &Format, grain: Grain) -> Result<Published, PublishError> {
         let blob = |layer: &glowplug_registry::ResolvedLayer| self.repository.blob(&layer.descriptor);
         let sources: Vec<_> = self.image.layers.iter().map(blob).collect();
-        soci::publish(&*self.repository, &self.image, &sources, format, least, &|_, _| ()).await
+        soci::publish(&*self.repository, &self.image, &sources, format, grain, &|_, _| ()).await
     }
 
     fn lookup(&self) -> Arc<Lookup> {
@@ -144,12 +145,11 @@ async fn an_index_beside_the_image_makes_it_lazy_on_a_node_that_never_saw_it() {
             place.image.layers.iter().map(|layer| place.repository.blob(&layer.descriptor)).collect();
         let hear = |at: usize, outcome: &Outcome| told.lock().unwrap().push((at, outcome.clone()));
         let format = Format::V1;
-        let published =
-            soci::publish(&*place.repository, &place.image, &sources, &format, MIN_LAYER_BYTES, &hear);
+        let published = soci::publish(&*place.repository, &place.image, &sources, &format, GRAIN, &hear);
         let published = published.await.unwrap();
         let [gzip, plain, small, zstd, again] = &published.layers[..] else { panic!("five layers") };
         assert!(has_ztoc(gzip) && has_ztoc(plain) && again == gzip);
-        assert_eq!(*small, Outcome::Skipped(Skip::Small(MIN_LAYER_BYTES)));
+        assert_eq!(*small, Outcome::Skipped(Skip::Small(GRAIN.min_layer_bytes)));
         assert_eq!(*zstd, Outcome::Skipped(Skip::Zstd));
         let mut told = told.into_inner().unwrap();
         told.sort_by_key(|(at, _)| *at);
@@ -332,7 +332,8 @@ async fn an_index_of_nothing_is_not_published() {
     let registry = TestRegistry::start();
     image().push(&registry, "app:v1");
     let place = Place::find(&registry.reference("app:v1")).await;
-    let error = place.publish_above(&Format::V1, u64::MAX).await.unwrap_err();
+    let error =
+        place.publish_cut(&Format::V1, Grain { min_layer_bytes: u64::MAX, ..GRAIN }).await.unwrap_err();
     assert!(error.to_string().contains("zstd"), "{error}");
     assert!(error.hint().unwrap().to_string().contains("--min-layer-size"));
     assert!(place.lookup().index().await.is_none());
@@ -341,7 +342,7 @@ async fn an_index_of_nothing_is_not_published() {
     let zeros = Layer::gzip(|tree| _ = tree.file("zeros", vec![0; 256 << 20]));
     ImageBuilder::new().platform(&amd64()).layer(zeros).push(&registry, "zeros:v1");
     let place = Place::find(&registry.reference("zeros:v1")).await;
-    let error = place.publish_above(&Format::V1, 0).await.unwrap_err();
+    let error = place.publish_cut(&Format::V1, Grain { min_layer_bytes: 0, ..GRAIN }).await.unwrap_err();
     assert!(matches!(error, PublishError::Nothing { small: false, .. }), "{error}");
     assert!(error.to_string().contains("larger than the layer"), "{error}");
 }

@@ -13,8 +13,7 @@ use glowplug_base::{ByteRange, Digest};
 use glowplug_oci::{Compression, Descriptor};
 use glowplug_source::{Kind, RangeSource, SourceError};
 use glowplug_timeline::Cause;
-use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
-use glowplug_toc::{IndexVersion, SociIndex, Ztoc, ZtocDescriptor};
+use glowplug_toc::{Compression as Spanned, IndexVersion, SociIndex, Ztoc, ZtocDescriptor};
 
 use super::SociError;
 use entries::Headers;
@@ -25,7 +24,7 @@ const PIECES_AHEAD: usize = 64;
 /// What zTOCs and indexes say about their maker.
 const BUILD_TOOL: &str = concat!("glowplug ", env!("CARGO_PKG_VERSION"));
 
-/// Makes the zTOC of a layer, whose blob streams by once.
+/// Makes the zTOC of a layer, whose blob streams by once, with spans of `span_bytes` decoded bytes, which is above 0.
 ///
 /// # Errors
 /// [`SociError::Unsupported`] for zstd layers and sparse files; the source fails; or the blob is not what its digest
@@ -34,6 +33,7 @@ pub async fn export(
     source: &dyn RangeSource,
     blob: Digest,
     compression: Compression,
+    span_bytes: u64,
 ) -> Result<Ztoc, SociError> {
     if compression == Compression::Zstd {
         return Err(SociError::Unsupported { layer: blob, what: "zstd compression".to_owned() });
@@ -42,7 +42,7 @@ pub async fn export(
     let trouble = |source| SociError::Source { layer: blob, source };
     let (pieces, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(PIECES_AHEAD);
     let work = tokio::task::spawn_blocking(move || {
-        let mut spans = Spans::new(compression);
+        let mut spans = Spans::new(compression, span_bytes);
         let mut headers = Headers::new();
         while let Some(piece) = incoming.blocking_recv() {
             spans.push(&piece, &mut |bytes| headers.push(bytes))?;
@@ -88,12 +88,13 @@ pub fn describe(ztoc: &Ztoc, encoded: &[u8], layer: &Descriptor) -> ZtocDescript
     let needs_xattrs = ztoc.entries.iter().any(|entry| {
         entry.name.ends_with(b".wh..wh..opq") || entry.pax.keys().any(|key| key.starts_with(b"SCHILY.xattr."))
     });
+    let (Spanned::Gzip { span_size, .. } | Spanned::Uncompressed { span_size }) = ztoc.compression;
     ZtocDescriptor {
         digest: Digest::of(encoded),
         size: encoded.len() as u64,
         layer_digest: layer.digest,
         layer_media_type: layer.media_type.clone(),
-        span_size: Some(DEFAULT_SPAN_BYTES),
+        span_size: Some(span_size),
         disable_xattrs: !needs_xattrs,
     }
 }

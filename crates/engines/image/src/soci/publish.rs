@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use glowplug_oci::{Compression, Descriptor, media};
 use glowplug_registry::{Error, Repository, ResolvedImage, ResolvedLayer, Target};
 use glowplug_source::RangeSource;
 use glowplug_toc::index::{CONFIG, MANIFEST_MEDIA_TYPE};
+use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
 use glowplug_toc::{IndexVersion, Subject, Ztoc, ZtocDescriptor};
 
 use super::discover::largest_ztoc;
@@ -30,6 +32,26 @@ const LAYERS_AT_ONCE: usize = 3;
 /// Smallest layer that gets a zTOC unless told otherwise, in bytes, as the reference tool has it: a smaller one is here
 /// sooner than its zTOC is worth.
 pub const MIN_LAYER_BYTES: u64 = 10 << 20;
+
+/// The span sizes that can be asked for, in bytes. A smaller one makes zTOCs that outweigh what they save, for each span of
+/// gzip costs a window of 32 KiB; a larger one makes the first byte of a span wait for the download of the rest.
+pub const SPAN_BYTES: RangeInclusive<u64> = 256 << 10..=16 << 20;
+
+/// How finely an image is indexed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grain {
+    /// Layers of fewer bytes get no zTOC.
+    pub min_layer_bytes: u64,
+    /// Decoded bytes of a span, one of [`SPAN_BYTES`].
+    pub span_bytes: u64,
+}
+
+impl Default for Grain {
+    /// The reference tool's.
+    fn default() -> Self {
+        Self { min_layer_bytes: MIN_LAYER_BYTES, span_bytes: DEFAULT_SPAN_BYTES }
+    }
+}
 
 /// Which kind of index to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -142,8 +164,7 @@ impl Hinted for PublishError {
 }
 
 /// Makes the index of `image`, whose layers' blobs come from `sources`, lowest first, and publishes it in `repository`,
-/// which is the image's own. Layers of fewer than `min_layer_bytes` bytes get no zTOC. `told` hears what became of a
-/// layer, by its number, as soon as it is known.
+/// which is the image's own. `told` hears what became of a layer, by its number, as soon as it is known.
 ///
 /// # Errors
 /// See [`PublishError`]. A repository that takes nothing says so before any layer is read.
@@ -152,7 +173,7 @@ pub async fn publish(
     image: &ResolvedImage,
     sources: &[Arc<dyn RangeSource>],
     format: &Format,
-    min_layer_bytes: u64,
+    grain: Grain,
     told: &(dyn Fn(usize, &Outcome) + Sync),
 ) -> Result<Published, PublishError> {
     let refused = |source| PublishError::Push { image: image.name.clone(), source };
@@ -171,9 +192,12 @@ pub async fn publish(
         let descriptor = Descriptor { media_type: rewritten(&layer.descriptor), ..layer.descriptor.clone() };
         let compression = layer.kind.compression;
         async move {
-            let made = match skip(&descriptor, compression, min_layer_bytes) {
+            let made = match skip(&descriptor, compression, grain.min_layer_bytes) {
                 Some(skip) => Err(skip),
-                None => one_layer(repository, image, &descriptor, compression, &**source).await?,
+                None => {
+                    one_layer(repository, image, &descriptor, compression, &**source, grain.span_bytes)
+                        .await?
+                }
             };
             let outcome = match &made {
                 Ok(ztoc) => Outcome::Ztoc { digest: ztoc.digest, size: ztoc.size },
@@ -214,9 +238,10 @@ async fn one_layer(
     layer: &Descriptor,
     compression: Compression,
     source: &dyn RangeSource,
+    span_bytes: u64,
 ) -> Result<Result<ZtocDescriptor, Skip>, PublishError> {
     let blob = layer.digest;
-    let ztoc = match export(source, blob, compression).await {
+    let ztoc = match export(source, blob, compression, span_bytes).await {
         Ok(ztoc) => ztoc,
         Err(SociError::Unsupported { what, .. }) => {
             return Ok(Err(Skip::Useless(format!("SOCI cannot describe {what}"))));

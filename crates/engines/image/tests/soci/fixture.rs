@@ -15,6 +15,7 @@ use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer, Tree};
 use glowplug_timeline::Timeline;
 use glowplug_toc::index::{ARTIFACT_TYPE_V1, INDEX_DIGEST_ANNOTATION};
+use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
 use glowplug_toc::{IndexVersion, Subject, Ztoc};
 
 pub const MIB: usize = 1024 * 1024;
@@ -84,7 +85,12 @@ pub fn memory(layer: &Layer) -> Arc<dyn RangeSource> {
 }
 
 pub async fn export(layer: &Layer) -> Ztoc {
-    soci::export(&*memory(layer), layer.digest(), layer.compression).await.unwrap()
+    export_cut(layer, DEFAULT_SPAN_BYTES).await
+}
+
+/// With spans of so many decoded bytes.
+pub async fn export_cut(layer: &Layer, span_bytes: u64) -> Ztoc {
+    soci::export(&*memory(layer), layer.digest(), layer.compression, span_bytes).await.unwrap()
 }
 
 /// The zTOC of the gzip layer, made once.

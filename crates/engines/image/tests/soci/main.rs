@@ -11,13 +11,14 @@ use bytes::Bytes;
 use glowplug_base::Digest;
 use glowplug_image::soci;
 use glowplug_layer::Origin;
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, Descriptor};
 use glowplug_source::MemorySource;
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer, Tree};
+use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
 use glowplug_toc::{Compression as ZtocCompression, Ztoc, ZtocLimits};
 
-use fixture::{MIB, Node, bytes, check, export, exported, files, layers, memory, tar};
+use fixture::{MIB, Node, bytes, check, export, export_cut, exported, files, layers, memory, tar};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_exported_index_makes_the_layer_lazy_on_a_machine_that_never_saw_it() {
@@ -42,6 +43,25 @@ async fn an_exported_index_makes_the_layer_lazy_on_a_machine_that_never_saw_it()
         assert_eq!(opened.image.read(id, 0, 100).await.unwrap(), b"the end", "{what}");
         drop(opened);
         assert_eq!(node.open(layer, None).await.known, 1, "{what}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn spans_are_as_long_as_was_asked() {
+    for (what, layer) in layers() {
+        let usual = export(layer).await;
+        let fine = export_cut(layer, MIB as u64).await;
+        let (few, many) = (usual.span_digests.len(), fine.span_digests.len());
+        assert!(many >= 2 * few, "{what}: {many} against {few}");
+        let encoded = fine.encode().unwrap();
+        let described = soci::describe(&fine, &encoded, &Descriptor::of(&layer.media_type, &layer.blob));
+        assert_eq!(described.span_size, Some(MIB as u64), "{what}");
+        let node = Node::new();
+        let opened = node.open_with(layer, &Ztoc::parse(&encoded, &ZtocLimits::default()).unwrap()).await;
+        assert_eq!(opened.adopted, 1, "{what}");
+        for (name, content) in files() {
+            assert!(check(&opened.image, name, 0, content.len()).await, "{what}: {name}");
+        }
     }
 }
 
@@ -124,7 +144,8 @@ async fn padding_behind_the_tar_belongs_to_no_file() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_soci_cannot_say_is_refused_by_name() {
     let zstd = Layer::zstd(|tree| _ = tree.file("a", "a"));
-    let error = soci::export(&*memory(&zstd), zstd.digest(), zstd.compression).await.unwrap_err();
+    let error =
+        soci::export(&*memory(&zstd), zstd.digest(), zstd.compression, DEFAULT_SPAN_BYTES).await.unwrap_err();
     assert!(error.to_string().contains("zstd"), "{error}");
     let sparse = Layer::gzip(|tree| {
         let map = Entry::file("holes", "abc").pax("GNU.sparse.major", "0").pax("GNU.sparse.minor", "1");
@@ -132,15 +153,20 @@ async fn what_soci_cannot_say_is_refused_by_name() {
             map.pax("GNU.sparse.size", "100").pax("GNU.sparse.numblocks", "1").pax("GNU.sparse.map", "50,3");
         tree.add(map);
     });
-    let error = soci::export(&*memory(&sparse), sparse.digest(), sparse.compression).await.unwrap_err();
+    let error = soci::export(&*memory(&sparse), sparse.digest(), sparse.compression, DEFAULT_SPAN_BYTES)
+        .await
+        .unwrap_err();
     assert!(error.to_string().contains("\"holes\""), "{error}");
     let (_, layer) = &layers()[0];
-    let error = soci::export(&*memory(layer), zstd.digest(), layer.compression).await.unwrap_err();
+    let error = soci::export(&*memory(layer), zstd.digest(), layer.compression, DEFAULT_SPAN_BYTES)
+        .await
+        .unwrap_err();
     assert!(matches!(error, soci::SociError::Source { layer, .. } if layer == zstd.digest()), "{error}");
     for (blob, what) in [(layer.blob.slice(..1000), "truncated"), (Bytes::from_static(b"garbage"), "garbage")]
     {
         let source = MemorySource::new("blob", blob);
-        let error = soci::export(&source, layer.digest(), Compression::Gzip).await.unwrap_err();
+        let error =
+            soci::export(&source, layer.digest(), Compression::Gzip, DEFAULT_SPAN_BYTES).await.unwrap_err();
         assert!(error.to_string().contains(&layer.digest().to_string()), "{what}: {error}");
     }
 }

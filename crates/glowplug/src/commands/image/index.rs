@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use anyhow::bail;
 use glowplug_base::size::human;
-use glowplug_image::soci::{self, Format, Outcome, Published};
+use glowplug_image::soci::{self, Format, Grain, Outcome, Published};
 use glowplug_oci::{Source, is_tag};
 use glowplug_source::RangeSource;
 use serde_json::{Value, json};
@@ -17,9 +17,10 @@ use crate::output::Output;
 /// Runs the command.
 pub fn index(args: &IndexArgs, output: &Output) -> anyhow::Result<()> {
     let format = format(args)?;
+    let grain = Grain { min_layer_bytes: args.min_layer_size, span_bytes: args.span_size };
     runtime()?.block_on(async {
         let located = look_up(&args.registry, &args.image).await?;
-        let published = publish(&located, &format, args.min_layer_size, output).await?;
+        let published = publish(&located, &format, grain, output).await?;
         report(args, &located, &published, output)
     })
 }
@@ -38,7 +39,7 @@ fn format(args: &IndexArgs) -> anyhow::Result<Format> {
 async fn publish(
     located: &Located,
     format: &Format,
-    min_layer_bytes: u64,
+    grain: Grain,
     output: &Output,
 ) -> anyhow::Result<Published> {
     let (repository, image) = (&*located.repository, &located.image);
@@ -55,7 +56,7 @@ async fn publish(
             Outcome::Skipped(why) => output.note(format!("{layer}: no zTOC: {why}")),
         }
     };
-    Ok(soci::publish(repository, image, &sources, format, min_layer_bytes, &told).await?)
+    Ok(soci::publish(repository, image, &sources, format, grain, &told).await?)
 }
 
 fn report(args: &IndexArgs, located: &Located, published: &Published, output: &Output) -> anyhow::Result<()> {

@@ -3,7 +3,7 @@
 use glowplug_base::{Digest, Hasher};
 use glowplug_gzindex::{Checkpoint, Indexer};
 use glowplug_oci::Compression;
-use glowplug_toc::ztoc::{DEFAULT_SPAN_BYTES, WINDOW_BYTES};
+use glowplug_toc::ztoc::WINDOW_BYTES;
 use glowplug_toc::{Checkpoint as ZtocCheckpoint, Compression as ZtocCompression};
 
 use super::entries::Trouble;
@@ -23,6 +23,8 @@ pub(super) struct Spans {
     /// Of the open span.
     hasher: Hasher,
     digests: Vec<Digest>,
+    /// Decoded bytes of a span: the least of a gzip layer's, and what others' have.
+    span_bytes: u64,
     form: Form,
 }
 
@@ -52,12 +54,12 @@ pub(super) struct Finished {
 }
 
 impl Spans {
-    /// Spans of a layer that is not zstd.
-    pub(super) fn new(compression: Compression) -> Self {
+    /// Spans of `span_bytes` of a layer that is not zstd.
+    pub(super) fn new(compression: Compression, span_bytes: u64) -> Self {
         let form = if compression == Compression::Gzip {
             Form::Gzip(Box::new(Gzip {
                 // SOCI begins a span at the first block border *more* than the span size after the last one.
-                indexer: Indexer::new(DEFAULT_SPAN_BYTES + 1),
+                indexer: Indexer::new(span_bytes + 1),
                 checkpoints: Vec::new(),
                 held: Vec::new(),
                 held_at: 0,
@@ -67,7 +69,7 @@ impl Spans {
         } else {
             Form::Plain(0)
         };
-        Self { whole: Hasher::new(), taken: 0, hasher: Hasher::new(), digests: Vec::new(), form }
+        Self { whole: Hasher::new(), taken: 0, hasher: Hasher::new(), digests: Vec::new(), span_bytes, form }
     }
 
     /// Bytes of the blob so far.
@@ -84,11 +86,11 @@ impl Spans {
             Form::Plain(open) => {
                 let mut rest = piece;
                 while !rest.is_empty() {
-                    let room = usize::try_from(DEFAULT_SPAN_BYTES - *open).unwrap_or(usize::MAX);
+                    let room = usize::try_from(self.span_bytes - *open).unwrap_or(usize::MAX);
                     let (now, later) = rest.split_at(room.min(rest.len()));
                     self.hasher.update(now);
                     *open += now.len() as u64;
-                    if *open == DEFAULT_SPAN_BYTES {
+                    if *open == self.span_bytes {
                         self.digests.push(std::mem::take(&mut self.hasher).finish());
                         *open = 0;
                     }
@@ -106,13 +108,13 @@ impl Spans {
                 self.hasher.update(&gzip.held);
                 self.digests.push(self.hasher.finish());
                 gzip.indexer.finish().map_err(|e| e.to_string())?;
-                ZtocCompression::Gzip { span_size: DEFAULT_SPAN_BYTES, checkpoints: gzip.checkpoints }
+                ZtocCompression::Gzip { span_size: self.span_bytes, checkpoints: gzip.checkpoints }
             }
             Form::Plain(open) => {
                 if open > 0 {
                     self.digests.push(self.hasher.finish());
                 }
-                ZtocCompression::Uncompressed { span_size: DEFAULT_SPAN_BYTES }
+                ZtocCompression::Uncompressed { span_size: self.span_bytes }
             }
         };
         Ok(Finished { blob: self.whole.finish(), compression, digests: self.digests })
