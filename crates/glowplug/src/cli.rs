@@ -269,7 +269,7 @@ pub struct DoctorArgs {
 fn span_bytes(text: &str) -> Result<u64, String> {
     let sizes = glowplug_image::soci::SPAN_BYTES;
     bytes(text).and_then(|size| {
-        let allowed = || format!("a span has {} to {} bytes", sizes.start(), sizes.end());
+        let allowed = || format!("a span has {}K to {}M", sizes.start() >> 10, sizes.end() >> 20);
         sizes.contains(&size).then_some(size).ok_or_else(allowed)
     })
 }
@@ -316,6 +316,11 @@ mod tests {
             Cli::try_parse_from(["glowplug", "image", "index", "--format", "v2", "app"]).is_err(),
             "a copy needs a tag"
         );
+        for size in ["0", "255K", "17M"] {
+            let error =
+                Cli::try_parse_from(["glowplug", "image", "index", "--span-size", size, "app"]).unwrap_err();
+            assert!(error.to_string().contains("256K to 16M"), "{error}");
+        }
     }
 
     #[test]

@@ -9,7 +9,8 @@ use std::process::Command;
 
 use glowplug_e2e::{Door, Mounted, layout};
 
-/// Every file below `root` with its digest, as `command`, a shell, sees it; but those in the home of a user whom the namespace does not have.
+/// Every file below `root` with its digest, as `command`, a shell, sees it; but those in the home of a user whom the
+/// namespace does not have.
 fn digests(mut command: Command, root: &Path) -> BTreeSet<String> {
     let script = "cd \"$1\" && find . -path ./home -prune -o -type f -exec sha256sum {} +";
     let output = command.args(["-c", script, "sh"]).arg(root).output().unwrap();

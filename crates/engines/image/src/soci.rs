@@ -32,9 +32,7 @@ use glowplug_toc::ZtocError;
 pub use discover::{Lookup, fetch, find};
 pub use export::{build_index, describe, export};
 pub use import::{Imported, adopt, from_ztoc};
-pub use publish::{
-    Format, Grain, MIN_LAYER_BYTES, Outcome, PublishError, Published, SPAN_BYTES, Skip, publish,
-};
+pub use publish::{Format, Grain, Outcome, PublishError, Published, SPAN_BYTES, Skip, publish};
 pub(crate) use verify::{doubt, undecodable, verify};
 
 /// Why a zTOC cannot be used or made.

@@ -13,7 +13,7 @@ use glowplug_base::{ByteRange, Digest};
 use glowplug_oci::{Compression, Descriptor};
 use glowplug_source::{Kind, RangeSource, SourceError};
 use glowplug_timeline::Cause;
-use glowplug_toc::{Compression as Spanned, IndexVersion, SociIndex, Ztoc, ZtocDescriptor};
+use glowplug_toc::{Compression as ZtocCompression, IndexVersion, SociIndex, Ztoc, ZtocDescriptor};
 
 use super::SociError;
 use entries::Headers;
@@ -24,7 +24,10 @@ const PIECES_AHEAD: usize = 64;
 /// What zTOCs and indexes say about their maker.
 const BUILD_TOOL: &str = concat!("glowplug ", env!("CARGO_PKG_VERSION"));
 
-/// Makes the zTOC of a layer, whose blob streams by once, with spans of `span_bytes` decoded bytes, which is above 0.
+/// Makes the zTOC of a layer, whose blob streams by once, with spans of `span_bytes` decoded bytes.
+///
+/// # Panics
+/// `span_bytes` is 0.
 ///
 /// # Errors
 /// [`SociError::Unsupported`] for zstd layers and sparse files; the source fails; or the blob is not what its digest
@@ -35,6 +38,7 @@ pub async fn export(
     compression: Compression,
     span_bytes: u64,
 ) -> Result<Ztoc, SociError> {
+    assert!(span_bytes > 0, "spans have a length");
     if compression == Compression::Zstd {
         return Err(SociError::Unsupported { layer: blob, what: "zstd compression".to_owned() });
     }
@@ -88,7 +92,8 @@ pub fn describe(ztoc: &Ztoc, encoded: &[u8], layer: &Descriptor) -> ZtocDescript
     let needs_xattrs = ztoc.entries.iter().any(|entry| {
         entry.name.ends_with(b".wh..wh..opq") || entry.pax.keys().any(|key| key.starts_with(b"SCHILY.xattr."))
     });
-    let (Spanned::Gzip { span_size, .. } | Spanned::Uncompressed { span_size }) = ztoc.compression;
+    let (ZtocCompression::Gzip { span_size, .. } | ZtocCompression::Uncompressed { span_size }) =
+        ztoc.compression;
     ZtocDescriptor {
         digest: Digest::of(encoded),
         size: encoded.len() as u64,

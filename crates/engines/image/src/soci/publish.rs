@@ -31,7 +31,7 @@ const LAYERS_AT_ONCE: usize = 3;
 
 /// Smallest layer that gets a zTOC unless told otherwise, in bytes, as the reference tool has it: a smaller one is here
 /// sooner than its zTOC is worth.
-pub const MIN_LAYER_BYTES: u64 = 10 << 20;
+const MIN_LAYER_BYTES: u64 = 10 << 20;
 
 /// The span sizes that can be asked for, in bytes. A smaller one makes zTOCs that outweigh what they save, for each span of
 /// gzip costs a window of 32 KiB; a larger one makes the first byte of a span wait for the download of the rest.
