@@ -291,11 +291,13 @@ impl EntryKind {
         (Self::Fifo, "fifo"),
     ];
 
-    fn word(self) -> &'static str {
+    /// The word for it in tables of contents.
+    pub(crate) fn word(self) -> &'static str {
         Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
     }
 
-    fn from_word(word: &[u8]) -> Option<Self> {
+    /// The inverse of [`Self::word`].
+    pub(crate) fn from_word(word: &[u8]) -> Option<Self> {
         Self::WORDS.iter().find(|(_, other)| other.as_bytes() == word).map(|(kind, _)| *kind)
     }
 }
