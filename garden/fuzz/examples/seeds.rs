@@ -11,8 +11,9 @@ use glowplug_base::{ByteRange, Digest};
 use glowplug_erofs::{Content, DataExtent, Device, DeviceNumber, Inode};
 use glowplug_layer::{Check, Cursor, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef};
 use glowplug_toc::{
-    Checkpoint, Compression as Cut, EntryKind, IndexVersion, Prefetch, PrefetchDescriptor, PrefetchSpan,
-    SociIndex, Subject, Timestamp, Ztoc, ZtocDescriptor, ZtocEntry,
+    Checkpoint, Compression as Cut, Dialect, EntryKind, IndexVersion, Prefetch, PrefetchDescriptor,
+    PrefetchSpan, SociIndex, Subject, Timestamp, Toc, TocChunk, TocEntry, Ztoc, ZtocDescriptor, ZtocEntry,
+    estargz,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -84,6 +85,19 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         PrefetchSpan { start_span: 9, end_span: 9, priority: -1 },
     ];
     save("soci", "prefetch", &Prefetch { spans }.encode())?;
+
+    let table = toc(true).encode(Dialect::Estargz);
+    save("estargz", "table", &table)?;
+    let mut blob = text(2000);
+    let member = gzip(&estargz::toc_tar(&table), 6)?;
+    let footer = estargz::footer(blob.len() as u64);
+    blob.extend(member.iter().chain(&footer));
+    save("estargz", "blob", &blob)?;
+    for (name, dialect) in [("storage", Dialect::Storage), ("stargz", Dialect::Stargz)] {
+        let table = toc(dialect == Dialect::Stargz).encode(dialect);
+        save("zstdchunked", name, &table)?;
+        save("zstdchunked", &format!("{name}.frame"), &zstd::bulk::compress(&table, 3)?)?;
+    }
     Ok(())
 }
 
@@ -116,6 +130,64 @@ fn ztoc(compression: Cut, spans: usize) -> Ztoc {
         ],
         compression,
         span_digests: vec![Digest::from_bytes([9; 32]); spans],
+    }
+}
+
+/// A table with every kind of entry: with two files in one member, or with zeros, which no dialect has both of.
+fn toc(is_shared: bool) -> Toc {
+    let digest = Some(Digest::from_bytes([9; 32]));
+    let entry = |name: &str, kind, chunks: Vec<TocChunk>| TocEntry {
+        name: name.into(),
+        kind,
+        size: chunks.iter().map(|chunk| chunk.size).sum(),
+        link: if matches!(kind, EntryKind::Symlink | EntryKind::Hardlink) {
+            b"dir/a".to_vec()
+        } else {
+            Vec::new()
+        },
+        mode: 0o4755,
+        uid: 1000,
+        gid: 0,
+        uname: b"user".to_vec(),
+        gname: b"root".to_vec(),
+        mtime: Timestamp { seconds: 1_700_000_000, nanoseconds: 5 },
+        dev_major: if kind == EntryKind::Character { 1 } else { 0 },
+        dev_minor: 0,
+        xattrs: [(b"user.a".to_vec(), b"b".to_vec())].into(),
+        digest,
+        chunks,
+    };
+    let chunk = |file, size, start, end, inner, zeros| TocChunk {
+        file,
+        size,
+        blob: ByteRange::new(start, end),
+        inner,
+        digest,
+        zeros,
+    };
+    let (end, inner) = if is_shared { (100, 1224) } else { (200, 0) };
+    let start = if is_shared { 40 } else { 100 };
+    Toc {
+        entries: vec![
+            entry("dir/", EntryKind::Directory, Vec::new()),
+            entry("dir/a", EntryKind::Regular, vec![chunk(0, 700, 40, 100, 0, false)]),
+            entry("dir/b", EntryKind::Regular, vec![chunk(0, 90, start, end, inner, false)]),
+            entry("dir/c", EntryKind::Symlink, Vec::new()),
+            entry("dir/d", EntryKind::Hardlink, Vec::new()),
+            entry("null", EntryKind::Character, Vec::new()),
+            entry("loop", EntryKind::Block, Vec::new()),
+            entry("pipe", EntryKind::Fifo, Vec::new()),
+            entry(
+                "<long>",
+                EntryKind::Regular,
+                vec![
+                    chunk(0, 1000, end, 300, 0, false),
+                    chunk(1000, 5000, 300, if is_shared { 400 } else { 300 }, 0, !is_shared),
+                    chunk(6000, 10, 400, 500, 0, false),
+                ],
+            ),
+            entry("empty", EntryKind::Regular, Vec::new()),
+        ],
     }
 }
 
@@ -269,6 +341,8 @@ fn index(recipe: Recipe) -> LayerIndex {
                 check: Check::Data(Digest::from_bytes([9; 32])),
             })
             .collect(),
+        chunks: Vec::new(),
+        prefetch: Vec::new(),
     }
 }
 

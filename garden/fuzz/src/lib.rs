@@ -9,34 +9,41 @@
 #![forbid(unsafe_code)]
 
 mod erofs;
+mod estargz;
 mod gzindex;
 mod layer;
 mod manifest;
 mod reference;
 mod soci;
+mod tables;
 mod tarwalk;
+mod zstdchunked;
 mod ztoc;
 
 pub use erofs::erofs;
+pub use estargz::estargz;
 pub use gzindex::gzindex;
 pub use layer::layer;
 pub use manifest::manifest;
 pub use reference::reference;
 pub use soci::soci;
 pub use tarwalk::tarwalk;
+pub use zstdchunked::zstdchunked;
 pub use ztoc::ztoc;
 
 /// A target: takes any bytes, returns whether it understood them.
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 8] = [
+pub const TARGETS: [(&str, Target); 10] = [
     ("erofs", erofs),
+    ("estargz", estargz),
     ("gzindex", gzindex),
     ("layer", layer),
     ("manifest", manifest),
     ("reference", reference),
     ("soci", soci),
     ("tarwalk", tarwalk),
+    ("zstdchunked", zstdchunked),
     ("ztoc", ztoc),
 ];

@@ -102,4 +102,4 @@ macro_rules! replays {
     };
 }
 
-replays!(erofs gzindex layer manifest reference soci tarwalk ztoc);
+replays!(erofs estargz gzindex layer manifest reference soci tarwalk zstdchunked ztoc);

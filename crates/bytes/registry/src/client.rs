@@ -1,13 +1,16 @@
 //! The client: opens sources, and everything that repositories of one process share.
 
 mod blob;
+mod length;
 mod push;
 mod remote;
+mod upload;
 mod upstream;
 mod wire;
 
 use std::sync::Arc;
 
+use glowplug_base::Digest;
 use glowplug_oci::{Reference, Source};
 use glowplug_source::SourceError;
 
@@ -18,6 +21,7 @@ use crate::http::{self, Call};
 use crate::local;
 use crate::{Error, Options, Repository};
 use remote::Remote;
+use upstream::Upstream;
 use wire::Wire;
 
 /// Opens images. Clones share connections, tokens and options.
@@ -62,12 +66,34 @@ impl Client {
         }
     }
 
+    /// The repository of `source`, to be pushed to: a layout directory is made if it is not there.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] for archives; see [`Self::open`] for the others.
+    pub async fn create(&self, source: &Source) -> Result<Arc<dyn Repository>, Error> {
+        match source {
+            Source::Registry(reference) => self.registry(reference),
+            Source::Layout { dir, .. } => local::create_layout(dir.clone()).await,
+            Source::OciArchive { .. } | Source::DockerArchive { .. } => {
+                Err(Error::ReadOnly(source.to_string()))
+            }
+        }
+    }
+
     /// The repository of a reference.
     ///
     /// # Errors
     /// When a mirror's address is malformed.
     pub fn registry(&self, reference: &Reference) -> Result<Arc<dyn Repository>, Error> {
         Ok(Arc::new(Remote::new(self.wire.clone(), reference)?))
+    }
+
+    /// Length in bytes of the blob `digest` in a reference's repository, as the registry or a mirror says.
+    ///
+    /// # Errors
+    /// When a mirror's address is malformed, nobody has the blob, or nobody says how long it is.
+    pub async fn blob_size(&self, reference: &Reference, digest: &Digest) -> Result<u64, Error> {
+        Upstream::new(self.wire.clone(), reference)?.blob_size(digest).await
     }
 
     /// Asks every address of a reference's registry whether it answers and lets us in.

@@ -4,21 +4,28 @@
 //! host and because the address at the end (a presigned URL) is worth keeping.
 
 use std::error::Error as StdError;
-use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use glowplug_source::{Kind, SourceError};
+use futures::StreamExt as _;
+use glowplug_base::ByteRange;
+use glowplug_source::{Kind, RangeSource as _, SourceError};
+use glowplug_timeline::Cause;
 use reqwest::header::{self, HeaderMap, HeaderValue};
 use reqwest::{Method, StatusCode, Url};
 
 use crate::endpoint::{host_of, is_loopback};
+use crate::local::FileSource;
 use crate::{Error, Options};
 
 /// Redirects in a row; registries need one or two.
 const MAX_REDIRECTS: usize = 5;
 /// What is read of an error's text.
 const MAX_ERROR_BYTES: usize = 16 * 1024;
+/// How long a registry may think about an upload whose last byte it has: some read the whole blob again for its digest.
+const UPLOAD_ANSWER: Duration = Duration::from_secs(300);
 
 /// One request, ready to be sent as often as it takes.
 #[derive(Debug, Clone)]
@@ -27,11 +34,13 @@ pub(crate) struct Call {
     pub(crate) url: Url,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Option<Bytes>,
+    /// Sent instead of a body in memory: a piece of a file. Such a request may take as long as bytes move.
+    pub(crate) upload: Option<(FileSource, ByteRange)>,
 }
 
 impl Call {
     pub(crate) fn get(url: Url) -> Self {
-        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None }
+        Self { method: Method::GET, url, headers: HeaderMap::new(), body: None, upload: None }
     }
 }
 
@@ -47,7 +56,7 @@ pub(crate) struct Answer {
 pub(crate) struct Http {
     options: Options,
     certificates: Vec<reqwest::Certificate>,
-    clients: [OnceLock<reqwest::Client>; 6],
+    clients: [OnceLock<reqwest::Client>; 12],
 }
 
 impl Http {
@@ -68,7 +77,8 @@ impl Http {
         Ok(Self { options, certificates, clients: Default::default() })
     }
 
-    fn client(&self, url: &Url) -> Result<&reqwest::Client, SourceError> {
+    /// The client for `url`. One for uploads knows no silence: there is no answer before the last byte was sent.
+    fn client(&self, url: &Url, uploads: bool) -> Result<&reqwest::Client, SourceError> {
         let loopback = is_loopback(url);
         let host = host_of(url);
         let with_port = format!("{host}:{}", url.port_or_known_default().unwrap_or_default());
@@ -78,7 +88,7 @@ impl Http {
             "https" => 1,
             _ => 0,
         };
-        let slot = &self.clients[security * 2 + usize::from(loopback)];
+        let slot = &self.clients[security * 4 + usize::from(loopback) * 2 + usize::from(uploads)];
         if let Some(client) = slot.get() {
             return Ok(client);
         }
@@ -88,8 +98,10 @@ impl Http {
             .retry(reqwest::retry::never())
             .referer(false)
             .connect_timeout(self.options.connect_timeout)
-            .read_timeout(self.options.idle_timeout)
             .user_agent(&self.options.user_agent);
+        if !uploads {
+            builder = builder.read_timeout(self.options.idle_timeout);
+        }
         builder = match security {
             0 => builder.tls_certs_only([]),
             1 => builder.tls_certs_merge(self.certificates.iter().cloned()),
@@ -116,15 +128,18 @@ impl Http {
     ) -> Result<Answer, SourceError> {
         let mut url = call.url.clone();
         for _ in 0..=MAX_REDIRECTS {
-            let mut request =
-                self.client(&url)?.request(call.method.clone(), url.clone()).headers(call.headers.clone());
+            let client = self.client(&url, call.upload.is_some())?;
+            let mut request = client.request(call.method.clone(), url.clone()).headers(call.headers.clone());
             if let Some(authorization) = authorization.filter(|_| url.origin() == call.url.origin()) {
                 request = request.header(header::AUTHORIZATION, authorization);
             }
             if let Some(body) = &call.body {
                 request = request.body(body.clone());
             }
-            let response = request.send().await.map_err(|error| failed(name, error))?;
+            let response = match &call.upload {
+                Some((file, range)) => self.upload(name, request, file, *range).await?,
+                None => request.send().await.map_err(|error| failed(name, error))?,
+            };
             let Some(next) = self.redirect(name, call, &url, &response)? else {
                 return Ok(Answer { response, url });
             };
@@ -132,6 +147,36 @@ impl Http {
             url = next;
         }
         Err(SourceError::new(name, Kind::Protocol("too many redirects".to_owned())))
+    }
+
+    /// Sends `range` of `file` as the body of `request`, for as long as bytes move.
+    async fn upload(
+        &self,
+        name: &str,
+        request: reqwest::RequestBuilder,
+        file: &FileSource,
+        range: ByteRange,
+    ) -> Result<reqwest::Response, SourceError> {
+        let sent = Arc::new(AtomicU64::new(0));
+        let count = sent.clone();
+        let pieces = file.open(range, Cause::Metadata).await?.inspect(move |piece| {
+            let bytes = piece.as_ref().map_or(0, Bytes::len);
+            count.fetch_add(bytes as u64, Ordering::Relaxed);
+        });
+        let request = request.header(header::CONTENT_LENGTH, range.len());
+        let mut answer = std::pin::pin!(request.body(reqwest::Body::wrap_stream(pieces)).send());
+        let mut seen = 0;
+        loop {
+            let patience = if seen == range.len() { UPLOAD_ANSWER } else { self.options.idle_timeout };
+            if let Ok(answer) = tokio::time::timeout(patience, &mut answer).await {
+                return answer.map_err(|error| failed(name, error));
+            }
+            let now = sent.load(Ordering::Relaxed);
+            if now == seen {
+                return Err(SourceError::new(name, Kind::Stalled(patience)));
+            }
+            seen = now;
+        }
     }
 
     fn redirect(

@@ -24,5 +24,5 @@ mod resolve;
 pub use client::{Client, Reachability};
 pub use error::Error;
 pub use options::Options;
-pub use repository::{Fetched, Ranges, Repository, Target};
-pub use resolve::{ResolvedImage, ResolvedLayer, resolve};
+pub use repository::{BlobFile, Fetched, Ranges, Repository, Target};
+pub use resolve::{Found, ResolvedImage, ResolvedIndex, ResolvedLayer, look_at, resolve};

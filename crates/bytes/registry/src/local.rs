@@ -13,10 +13,19 @@ use docker::DockerArchive;
 use files::{Files, blocking};
 use layout::Layout;
 
+pub(crate) use source::FileSource;
+
 /// An OCI layout in a directory.
 pub(crate) async fn open_layout(dir: PathBuf) -> Result<Arc<dyn Repository>, Error> {
     blocking(dir.clone(), move || Ok(Arc::new(Layout::open(Files::directory(dir))?) as Arc<dyn Repository>))
         .await
+}
+
+/// An OCI layout in a directory, which is made if there is none.
+pub(crate) async fn create_layout(dir: PathBuf) -> Result<Arc<dyn Repository>, Error> {
+    let made = dir.clone();
+    blocking(dir.clone(), move || Layout::create(&made)).await?;
+    open_layout(dir).await
 }
 
 /// An OCI layout in a tar file.

@@ -1,6 +1,7 @@
 //! One image repository, wherever it lives.
 
 use std::fmt::{self, Debug};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -66,6 +67,17 @@ pub struct Fetched {
     pub media_type: Option<String>,
 }
 
+/// A complete blob in a file of its own, about to be pushed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BlobFile {
+    /// The file.
+    pub path: PathBuf,
+    /// Digest of what is in it, as whoever wrote it knows.
+    pub digest: Digest,
+    /// Its length in bytes.
+    pub size: u64,
+}
+
 /// Whether ranges of blobs can be asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ranges {
@@ -91,7 +103,8 @@ pub trait Repository: Send + Sync + Debug {
     /// A blob, not connected yet, neither retried nor verified.
     fn blob(&self, descriptor: &Descriptor) -> Arc<dyn RangeSource>;
 
-    /// What refers to `subject`, by the referrers API or the tag that stands in for it; empty where nothing does. `artifact_type` filters.
+    /// What refers to `subject`, by the referrers API or the tag that stands in for it; empty where nothing does.
+    /// `artifact_type` filters.
     ///
     /// # Errors
     /// See [`Error`]; a registry without the referrers API is none.
@@ -106,6 +119,19 @@ pub trait Repository: Send + Sync + Debug {
     /// # Errors
     /// [`Error::ReadOnly`] for archives.
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>>;
+
+    /// Stores a blob of any size, of which no more than a piece is in memory at a time. A push that is interrupted
+    /// goes on where the other side says that it stopped. The file may be taken away: afterwards nobody relies on it.
+    ///
+    /// # Errors
+    /// [`Error::ReadOnly`] for archives; the file cannot be read; see [`Error`] for the others.
+    fn push_file<'a>(&'a self, blob: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>>;
+
+    /// The directory in which a file for [`Self::push_file`] is best made, because it then need not be copied. Nothing
+    /// where any place is as good.
+    fn spool_dir(&self) -> Option<&Path> {
+        None
+    }
 
     /// Stores a manifest or index whose blobs are there already, and lists it where its subject's referrers are found.
     ///

@@ -1,4 +1,4 @@
-//! From a repository to one image for one platform.
+//! From a repository to one image for one platform, in one go or step by step.
 
 use bytes::Bytes;
 use glowplug_base::Digest;
@@ -21,6 +21,28 @@ pub struct ResolvedLayer {
     pub kind: LayerKind,
     /// Digest of the uncompressed tar.
     pub diff_id: Digest,
+}
+
+/// An index: what it lists is not looked at yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ResolvedIndex {
+    /// The index as asked for, for messages.
+    pub name: String,
+    /// Its digest.
+    pub digest: Digest,
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// The index.
+    pub index: Index,
+}
+
+/// What a name or digest leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// An image.
+    Image(Box<ResolvedImage>),
+    /// Several.
+    Index(Box<ResolvedIndex>),
 }
 
 /// One image for one platform: everything about it but its layers' bytes.
@@ -58,51 +80,109 @@ pub async fn resolve(
     limits: &Limits,
 ) -> Result<ResolvedImage, Error> {
     let first = target.into();
-    let name = match &first {
-        Target::Only => repository.name().to_owned(),
-        Target::Tag(tag) => format!("{}:{tag}", repository.name()),
-        Target::Digest(digest) => format!("{}@{digest}", repository.name()),
-    };
-    let (mut target, mut expected_type, mut index) = (first, None, None);
+    let name = name_of(repository, &first);
+    let (mut target, mut expected_type, mut index) = (first, None::<String>, None);
     for _ in 0..=MAX_INDEXES {
-        let fetched = repository.document(&target).await?;
-        let told: Option<String> = fetched.media_type.clone().or(expected_type.take());
-        let document = Document::parse(&fetched.bytes, told.as_deref(), limits)
-            .map_err(|source| Error::Document { name: name.clone(), source })?;
-        match document {
-            Document::Manifest(manifest) => {
-                let config = configuration(repository, &name, &manifest, platform, limits).await?;
-                let (index, index_digest) = index.unzip();
-                let (config_bytes, config, layers) = config;
-                return Ok(ResolvedImage {
-                    name,
-                    manifest_digest: fetched.digest,
-                    manifest,
-                    manifest_bytes: fetched.bytes,
-                    index,
-                    index_digest,
-                    config_bytes,
-                    config,
-                    layers,
-                });
+        match look(repository, &target, &name, expected_type.as_deref(), limits).await? {
+            Found::Image(mut image) => {
+                (image.index, image.index_digest) = index.unzip();
+                check_platform(&image, platform)?;
+                return Ok(*image);
             }
-            Document::Index(found) => {
-                let chosen =
-                    found.select(platform).map_err(|source| Error::Select { name: name.clone(), source })?;
+            Found::Index(found) => {
+                let chosen = found
+                    .index
+                    .select(platform)
+                    .map_err(|source| Error::Select { name: name.clone(), source })?;
                 target = Target::Digest(chosen.digest);
                 expected_type = Some(chosen.media_type.clone());
-                index = Some((found, fetched.digest));
+                index = Some((found.index, found.digest));
             }
         }
     }
     Err(Error::TooDeep(name))
 }
 
+/// Looks at what `target` is, one step of the way: an image for whatever platform, or an index. `told` is what a
+/// descriptor says that it is.
+///
+/// # Errors
+/// As [`resolve`], but that every platform is welcome.
+pub async fn look_at(
+    repository: &dyn Repository,
+    target: &Target,
+    told: Option<&str>,
+    limits: &Limits,
+) -> Result<Found, Error> {
+    look(repository, target, &name_of(repository, target), told, limits).await
+}
+
+/// `target` in `repository`, for messages.
+fn name_of(repository: &dyn Repository, target: &Target) -> String {
+    match target {
+        Target::Only => repository.name().to_owned(),
+        Target::Tag(tag) => format!("{}:{tag}", repository.name()),
+        Target::Digest(digest) => format!("{}@{digest}", repository.name()),
+    }
+}
+
+async fn look(
+    repository: &dyn Repository,
+    target: &Target,
+    name: &str,
+    told: Option<&str>,
+    limits: &Limits,
+) -> Result<Found, Error> {
+    let name = name.to_owned();
+    let fetched = repository.document(target).await?;
+    let told = fetched.media_type.as_deref().or(told);
+    let document = Document::parse(&fetched.bytes, told, limits)
+        .map_err(|source| Error::Document { name: name.clone(), source })?;
+    match document {
+        Document::Manifest(manifest) => {
+            let (config_bytes, config, layers) = configuration(repository, &name, &manifest, limits).await?;
+            Ok(Found::Image(Box::new(ResolvedImage {
+                name,
+                manifest_digest: fetched.digest,
+                manifest,
+                manifest_bytes: fetched.bytes,
+                index: None,
+                index_digest: None,
+                config_bytes,
+                config,
+                layers,
+            })))
+        }
+        Document::Index(index) => {
+            let (digest, bytes) = (fetched.digest, fetched.bytes);
+            Ok(Found::Index(Box::new(ResolvedIndex { name, digest, bytes, index })))
+        }
+    }
+}
+
+fn check_platform(image: &ResolvedImage, wanted: &Platform) -> Result<(), Error> {
+    let found = image.platform();
+    if found.runs_on(wanted) {
+        return Ok(());
+    }
+    let (name, found, wanted) = (image.name.clone(), found.to_string(), wanted.to_string());
+    Err(Error::Platform { name, found, wanted })
+}
+
+impl ResolvedImage {
+    /// What it runs on, as its configuration says.
+    pub fn platform(&self) -> Platform {
+        Platform {
+            variant: self.config.variant().clone(),
+            ..Platform::new(self.config.os().to_string(), self.config.architecture().to_string())
+        }
+    }
+}
+
 async fn configuration(
     repository: &dyn Repository,
     name: &str,
     manifest: &Manifest,
-    platform: &Platform,
     limits: &Limits,
 ) -> Result<(Bytes, ImageConfiguration, Vec<ResolvedLayer>), Error> {
     let refused = |source| Error::Config { name: name.to_owned(), source };
@@ -112,14 +192,6 @@ async fn configuration(
         kinds.collect::<Result<_, _>>().map_err(|source| Error::Layer { name: name.to_owned(), source })?;
     let bytes = repository.small_blob(&manifest.config, limits.config_bytes as u64).await?;
     let (config, diff_ids) = parse_config(&bytes, kinds.len(), limits).map_err(refused)?;
-    let found = Platform {
-        variant: config.variant().clone(),
-        ..Platform::new(config.os().to_string(), config.architecture().to_string())
-    };
-    if !found.runs_on(platform) {
-        let (found, wanted) = (found.to_string(), platform.to_string());
-        return Err(Error::Platform { name: name.to_owned(), found, wanted });
-    }
     let layers = manifest.layers.iter().zip(kinds).zip(diff_ids);
     let layers = layers.map(|((descriptor, kind), diff_id)| ResolvedLayer {
         descriptor: descriptor.clone(),

@@ -62,6 +62,10 @@ impl RangeSource for Faulty {
         self.inner.size()
     }
 
+    fn distrust(&self, range: ByteRange) {
+        self.inner.distrust(range);
+    }
+
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
         let fault = (self.schedule)(self.requests.fetch_add(1, Ordering::Relaxed));
         Box::pin(async move {

@@ -41,6 +41,10 @@ pub trait RangeSource: Send + Sync + Debug {
     /// # Errors
     /// Whatever kept the first byte from coming; later trouble arrives inside the stream.
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>>;
+
+    /// Says that bytes of `range` that came from here were wrong: the next time it is opened, what lies between may not
+    /// answer from what it keeps. A source that nothing lies before does nothing.
+    fn distrust(&self, _range: ByteRange) {}
 }
 
 /// Reads a whole range into memory.

@@ -62,6 +62,10 @@ impl RangeSource for Retry {
         self.inner.size()
     }
 
+    fn distrust(&self, range: ByteRange) {
+        self.inner.distrust(range);
+    }
+
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
         Box::pin(async move {
             let mut attempt = Attempt {

@@ -33,6 +33,10 @@ impl RangeSource for Traced {
         self.inner.size()
     }
 
+    fn distrust(&self, range: ByteRange) {
+        self.inner.distrust(range);
+    }
+
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
         Box::pin(async move {
             let start_ns = self.timeline.now_ns();

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use glowplug_base::Digest;
-use glowplug_layer::{Check, LayerIndex, Limits, Origin, WindowRef};
+use glowplug_layer::{Check, LayerIndex, Limits, WindowRef};
 
 use crate::{Layer, Store, StoreError, mark, paths};
 
@@ -124,11 +124,11 @@ impl LayerBuilder {
         let path = self.unfinished(paths::INDEX);
         std::fs::write(&path, encoded).map_err(|e| StoreError::io("write", &path, e))?;
         let Some(hold) = store.alone(&self.blob) else { return store.opened(&self.blob) };
-        if index.origin == Origin::Soci && mark::is_distrusted(&self.dir) {
+        if index.origin.is_published() && mark::is_distrusted(&self.dir) {
             return Err(mark::earlier(self.blob));
         }
         // The index of an earlier layer goes first and the new one comes last: nothing in between is a layer.
-        for name in [paths::INDEX, paths::PRESENCE, paths::SUSPECT] {
+        for name in [paths::INDEX, paths::CONFIRMED, paths::PRESENCE, paths::SUSPECT] {
             let _ = std::fs::remove_file(self.dir.join(name));
         }
         for name in [paths::DATA, paths::WINDOWS, paths::INDEX] {

@@ -1,4 +1,4 @@
-//! What becomes of a layer whose index somebody published, and which turned out to be wrong.
+//! What becomes of a layer whose index somebody published, when it turns out to be wrong, or right.
 //!
 //! ```text
 //! found out     the mark is made durable, then the open layer fails every read and commit
@@ -58,6 +58,18 @@ impl Layer {
                 "the layer's bytes or the index published for it are wrong; the next start will tell: the layer will stream by"
             ),
             Err(error) => tracing::warn!(%layer, %reason, %error, "a doubtful index cannot be noted down"),
+        }
+    }
+
+    /// Whether the layer's index can no longer turn out wrong: it was made here, or was held against the whole layer.
+    pub fn is_confirmed(&self) -> bool {
+        !self.index().origin.is_published() || mark::is_confirmed(self.dir())
+    }
+
+    /// The layer's published index was held against the whole layer, and was right.
+    pub fn confirm(&self) {
+        if let Err(error) = mark::confirm(self.dir()) {
+            tracing::warn!(layer = %self.index().blob, %error, "that an index is right cannot be noted down");
         }
     }
 

@@ -104,6 +104,9 @@ impl Hinted for StoreError {
             {
                 Some(Hint::new("free some space: `glowplug store gc` removes what no image needs"))
             }
+            Self::Io { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                Some(Hint::new("choose a directory that you may write to with --store"))
+            }
             _ => None,
         }
     }

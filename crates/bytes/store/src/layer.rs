@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use glowplug_base::{ByteRange, Digest};
-use glowplug_layer::{Check, Extent, LayerIndex, Origin, Recipe};
+use glowplug_layer::{Check, Chunk, Extent, LayerIndex, Recipe};
 
 use crate::flight::Flights;
 use crate::holders::Hold;
@@ -67,7 +67,7 @@ impl Layer {
         let bytes = std::fs::read(&path).map_err(|e| StoreError::io("read", &path, e))?;
         let index = glowplug_layer::decode(&bytes, &glowplug_layer::Limits::default())
             .map_err(|source| StoreError::Index { layer: *blob, source })?;
-        if index.origin == Origin::Soci && mark::is_distrusted(dir) {
+        if index.origin.is_published() && mark::is_distrusted(dir) {
             mark::discard(dir)?;
             return Err(mark::earlier(*blob));
         }
@@ -213,6 +213,15 @@ impl Layer {
         let expected = &self.index.spans[span];
         if stream.len() as u64 != expected.stream.len() {
             return Err(mismatch());
+        }
+        if expected.check == Check::Chunks {
+            let bytes = |chunk: &Chunk| {
+                let start = (chunk.stream.start - expected.stream.start) as usize;
+                &stream[start..start + chunk.stream.len() as usize]
+            };
+            if self.index.chunks_of(span).iter().any(|chunk| Digest::of(bytes(chunk)) != chunk.digest) {
+                return Err(mismatch());
+            }
         }
         let image = glowplug_layer::place(&self.index, &self.extents, span, stream);
         let data = Digest::of(&image);

@@ -27,6 +27,15 @@ pub(crate) fn distrust(dir: &Path) -> Result<(), StoreError> {
     File::open(dir).and_then(|dir| dir.sync_all()).map_err(|e| StoreError::io("sync", dir, e))
 }
 
+pub(crate) fn is_confirmed(dir: &Path) -> bool {
+    dir.join(paths::CONFIRMED).exists()
+}
+
+/// Leaves word that the published index of the layer in `dir` is right. Not durable: at worst it is found out again.
+pub(crate) fn confirm(dir: &Path) -> Result<(), StoreError> {
+    leave(&dir.join(paths::CONFIRMED))
+}
+
 fn leave(path: &Path) -> Result<(), StoreError> {
     File::create(path).map(drop).map_err(|e| StoreError::io("create", path, e))
 }
@@ -34,7 +43,8 @@ fn leave(path: &Path) -> Result<(), StoreError> {
 /// Removes the layer in `dir`, but neither the mark nor what somebody builds there.
 pub(crate) fn discard(dir: &Path) -> Result<(), StoreError> {
     // The index first: without it the rest is nothing.
-    for name in [paths::INDEX, paths::PRESENCE, paths::DATA, paths::WINDOWS, paths::SUSPECT] {
+    for name in [paths::INDEX, paths::CONFIRMED, paths::PRESENCE, paths::DATA, paths::WINDOWS, paths::SUSPECT]
+    {
         let path = dir.join(name);
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -56,5 +56,7 @@ pub(crate) const PRESENCE: &str = "presence";
 pub(crate) const SUSPECT: &str = "suspect";
 /// Mark of a layer whose published index was found to be wrong.
 pub(crate) const DISTRUSTED: &str = "distrusted";
+/// Mark of a layer whose published index was held against the whole layer and found right.
+pub(crate) const CONFIRMED: &str = "confirmed";
 /// Suffix of files that are not finished; removed when the store is opened.
 pub(crate) const UNFINISHED: &str = ".new";

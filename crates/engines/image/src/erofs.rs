@@ -1,7 +1,7 @@
 //! The tree as a metadata-only EROFS image whose devices are the layers' data files.
 
 use glowplug_erofs::{Content, DataExtent, Device, DeviceNumber, Inode, WriteError};
-use glowplug_layer::Kind;
+use glowplug_layer::{BLOCK_BYTES, Entry, Kind};
 
 use crate::Image;
 use crate::tree::{Node, NodeId};
@@ -41,16 +41,7 @@ impl Image {
                 node.children.iter().map(|(name, id)| (name.to_vec(), *id as usize)).collect(),
             ),
             Kind::Symlink => Content::Symlink(entry.map(|entry| entry.link.clone()).unwrap_or_default()),
-            Kind::File => {
-                let extents = entry.map(|entry| &entry.extents[..]).unwrap_or_default().iter();
-                let placed = extents.map(|extent| DataExtent {
-                    file_offset: extent.file,
-                    device: layer,
-                    device_offset: extent.data,
-                    len: extent.len,
-                });
-                Content::Data(placed.collect())
-            }
+            Kind::File => Content::Data(entry.map(|entry| whole_blocks(entry, layer)).unwrap_or_default()),
             _ => Content::None,
         };
         Inode {
@@ -66,4 +57,25 @@ impl Image {
             content,
         }
     }
+}
+
+/// A file's extents, widened to whole blocks: what lies around them in a block of the data file is zero, as it is in the file.
+fn whole_blocks(entry: &Entry, device: u16) -> Vec<DataExtent> {
+    let mut placed: Vec<DataExtent> = Vec::with_capacity(entry.extents.len());
+    for extent in &entry.extents {
+        let lead = extent.file % BLOCK_BYTES;
+        let end = (extent.file + extent.len).next_multiple_of(BLOCK_BYTES).min(entry.size);
+        let (mut file_offset, mut device_offset) = (extent.file - lead, extent.data.saturating_sub(lead));
+        if let Some(before) = placed.last()
+            && let covered = (before.file_offset + before.len).saturating_sub(file_offset)
+            && before.file_offset + before.len > file_offset
+        {
+            // Both sides of a short hole lie in one block.
+            (file_offset, device_offset) = (file_offset + covered, device_offset + covered);
+        }
+        if file_offset < end {
+            placed.push(DataExtent { file_offset, device, device_offset, len: end - file_offset });
+        }
+    }
+    placed
 }

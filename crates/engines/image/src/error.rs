@@ -67,6 +67,66 @@ impl Hinted for ImageError {
     }
 }
 
+/// Why a path of an image leads nowhere, in names that are safe to show.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PathError {
+    /// It is not there, or the links lead to something that is not there.
+    #[error("{path}: no such file or directory{}", elsewhere(path, missing))]
+    Missing {
+        /// As it was asked for.
+        path: String,
+        /// What is missing, links followed.
+        missing: String,
+        /// Names that may have been meant.
+        near: Vec<String>,
+    },
+    /// Something on the way has nothing below it.
+    #[error("{path}: {file} is not a directory")]
+    NotDirectory {
+        /// As it was asked for.
+        path: String,
+        /// What is on the way.
+        file: String,
+    },
+    /// Symbolic links lead in a circle, or there are too many of them.
+    #[error("{path}: too many symbolic links")]
+    Circle {
+        /// As it was asked for.
+        path: String,
+    },
+    /// A file was wanted.
+    #[error("{path}: is a directory")]
+    Directory {
+        /// As it was asked for.
+        path: String,
+    },
+    /// Neither file nor directory.
+    #[error("{path}: is {what}, which has no bytes")]
+    Special {
+        /// As it was asked for.
+        path: String,
+        /// What it is.
+        what: &'static str,
+    },
+}
+
+/// Where links led, if that is somewhere else than asked for.
+fn elsewhere(path: &str, missing: &str) -> String {
+    let same = missing.trim_start_matches('/') == path.trim_start_matches('/').trim_end_matches('/');
+    if same { String::new() } else { format!(" ({missing} is missing)") }
+}
+
+impl Hinted for PathError {
+    fn hint(&self) -> Option<Hint> {
+        match self {
+            Self::Missing { near, .. } if !near.is_empty() => {
+                Some(Hint::new(format!("there is {}", near.join(", "))))
+            }
+            _ => None,
+        }
+    }
+}
+
 /// Why a read of an image fails, with the `errno` that the reader gets.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{message}")]

@@ -4,20 +4,24 @@
 //! soon as its last byte is here, so the first reader does not wait for the last span. Runs for readers start at once.
 //! All other runs pause between pieces while a reader waits, so the link is the reader's.
 
+mod audit;
 mod courtesy;
 mod plan;
 mod run;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use glowplug_base::ByteRange;
 use glowplug_layer::Recipe;
-use glowplug_source::RangeSource;
+use glowplug_source::{RangeSource, SourceError, read_all};
 use glowplug_store::{Claim, FlightError, Layer, Ticket};
 use glowplug_timeline::{Cause, Mark, Timeline};
 use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinHandle;
 
+pub use audit::Contradiction;
 use plan::Plan;
 
 use crate::decode::Rooms;
@@ -27,6 +31,9 @@ use crate::decode::Rooms;
 const PREFETCH_STREAMS: usize = 3;
 /// Most neighbours that a reader's request brings along when reads are sequential, in spans.
 const MAX_READAHEAD_SPANS: usize = 8;
+/// Least bytes of the blob that a reader's request asks for, neighbours included, where spans are short, as they are where every
+/// small file is one: archives keep together what belongs together, and this is 1 ms of a 1 Gbit/s link.
+const LEAST_FAULT_BYTES: u64 = 128 * 1024;
 
 /// One layer and where its missing bytes come from.
 #[derive(Debug, Clone)]
@@ -52,6 +59,8 @@ pub(crate) struct Fetcher {
     plan: Plan,
     /// The start is over: nobody minds long requests any more.
     settled: AtomicBool,
+    /// Layers that are not what their tables of contents say.
+    contradictions: watch::Sender<Vec<Contradiction>>,
 }
 
 impl Fetcher {
@@ -61,6 +70,7 @@ impl Fetcher {
             trails: supplies.iter().map(|_| AtomicU64::new(u64::MAX)).collect(),
             plan: Plan::new(supplies.iter().map(|supply| supply.layer.clone()).collect()),
             settled: AtomicBool::new(false),
+            contradictions: watch::Sender::new(Vec::new()),
             supplies,
             timeline,
             urgent: watch::Sender::new(0),
@@ -118,9 +128,14 @@ impl Fetcher {
         let first = mine.first().map_or(0, Ticket::span);
         let length = if first == stopped { (length * 2).clamp(1, MAX_READAHEAD_SPANS) } else { 0 };
         let here = &self.supplies[layer].layer;
+        let spans = &here.index().spans;
+        let mut bytes: u64 = mine.iter().map(|ticket| spans[ticket.span()].blob.len()).sum();
         let mut next = end;
-        while next < (end + length).min(here.index().spans.len()) {
+        while next < spans.len()
+            && (next < end + length || bytes + spans[next].blob.len() <= LEAST_FAULT_BYTES)
+        {
             let Claim::Mine(ticket) = here.claim(next) else { break };
+            bytes += spans[next].blob.len();
             mine.push(ticket);
             next += 1;
         }
@@ -148,24 +163,22 @@ impl Fetcher {
     /// What nobody is known to want comes only while `spare` says that a processor is free.
     pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>, spare: &Spare) {
         self.plan.expect(order);
-        let streams: Vec<_> = (0..PREFETCH_STREAMS)
-            .map(|_| {
-                let (this, spare) = (Arc::downgrade(self), spare.clone());
-                tokio::spawn(async move {
-                    while let Some(this) = this.upgrade() {
-                        // Nothing is claimed while readers wait: who claims a span must bring it.
-                        this.make_way([]).await;
-                        let free = this.plan.expects_more() || a_free_processor(&spare).await;
-                        let Some((layer, run, cause)) = this.plan.next(this.is_settled() && free) else {
-                            break;
-                        };
-                        this.bring(layer, run, cause).await;
-                    }
-                })
-            })
-            .collect();
-        let (this, timeline) = (Arc::downgrade(self), self.timeline.clone());
+        let doubtful: Vec<usize> =
+            (0..self.supplies.len()).filter(|layer| audit::is_due(&self.supplies[*layer].layer)).collect();
+        self.plan.leave(&doubtful);
+        let (this, spare, timeline) = (Arc::downgrade(self), spare.clone(), self.timeline.clone());
+        let mut streams = sweep(&this, &spare);
         tokio::spawn(async move {
+            if !doubtful.is_empty() {
+                for layer in doubtful {
+                    audit::audit(&this, layer, &spare).await;
+                }
+                if let Some(this) = this.upgrade() {
+                    this.plan.leave(&[]);
+                }
+                // What an audit cannot bring.
+                streams.append(&mut sweep(&this, &spare));
+            }
             for stream in streams {
                 let _ = stream.await;
             }
@@ -175,6 +188,62 @@ impl Fetcher {
                 timeline.mark(Mark::COMPLETE);
             }
         });
+    }
+
+    /// Returns when no reader waits and, unless the profile has spans left, a processor is free or it was waited for one long
+    /// enough; tells whether long requests are in order.
+    async fn may_go_on(&self, spare: &Spare) -> bool {
+        // Nothing is claimed while readers wait: who claims a span must bring it.
+        self.make_way([]).await;
+        let free = self.plan.expects_more() || a_free_processor(spare).await;
+        self.is_settled() && free
+    }
+
+    /// The next bytes of a layer's blob, from `at`, for whoever wants all of them in order; nothing at its end.
+    ///
+    /// # Errors
+    /// The source's.
+    pub(crate) async fn next_bytes(
+        &self,
+        layer: usize,
+        at: u64,
+        spare: &Spare,
+    ) -> Result<Vec<u8>, SourceError> {
+        let long = self.may_go_on(spare).await;
+        let source = &self.supplies[layer].source;
+        let range = ByteRange::new(at, source.size().min(at.saturating_add(plan::run_bytes(long))));
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let bytes = read_all(&**source, range, Cause::Background).await?;
+        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        Ok(bytes)
+    }
+
+    /// Notes that a layer is not what its table of contents says.
+    pub(crate) fn contradict(&self, contradiction: Contradiction) {
+        self.timeline.mark(Mark::CONTRADICTED);
+        self.contradictions.send_modify(|all| all.push(contradiction));
+    }
+
+    pub(crate) fn contradictions(&self) -> Vec<Contradiction> {
+        self.contradictions.borrow().clone()
+    }
+
+    pub(crate) async fn contradicted(&self) -> Contradiction {
+        let mut all = self.contradictions.subscribe();
+        let found = all.wait_for(|all| !all.is_empty()).await;
+        // The sender lives in self.
+        match found.ok().and_then(|all| all.first().cloned()) {
+            Some(first) => first,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Brings spans of a layer before everything else that no reader waits for.
+    pub(crate) fn hasten(&self, layer: usize, spans: std::ops::Range<usize>) {
+        let here = &self.supplies[layer].layer;
+        self.plan.hasten(spans.filter(|span| !here.is_present(*span)).map(|span| (layer, span)));
     }
 
     /// The start is over.
@@ -194,6 +263,24 @@ impl Fetcher {
         // The sender lives in self, so this can only end well.
         let _ = urgent.wait_for(ours).await;
     }
+}
+
+/// Begins the streams that bring what the profile expects, then everything else; they end when everything is here or the
+/// image is closed.
+fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
+    let stream = |_| {
+        let (this, spare) = (fetcher.clone(), spare.clone());
+        tokio::spawn(async move {
+            while let Some(this) = this.upgrade() {
+                let long = this.may_go_on(&spare).await;
+                let Some((layer, run, cause)) = this.plan.next(long) else {
+                    break;
+                };
+                this.bring(layer, run, cause).await;
+            }
+        })
+    };
+    (0..PREFETCH_STREAMS).map(stream).collect()
 }
 
 /// Tells whether a processor is free.

@@ -2,26 +2,35 @@
 
 mod follow;
 mod layer_bytes;
+mod learned;
+mod whole;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use glowplug_base::{ByteRange, Digest};
-use glowplug_layer::{Entry, Extent};
+use glowplug_base::ByteRange;
+use glowplug_layer::{Entry, Extent, LayerIndex};
 use glowplug_store::Layer;
 use glowplug_timeline::Timeline;
 
+use whole::Whole;
+
 use crate::fetch::{Fetcher, Spare, Supply};
-use crate::profile::{self, Profile, Recorder};
+use crate::profile::{Profile, Recorder};
 use crate::tree::{Merger, Node, NodeId, Tree};
-use crate::{ImageError, ReadError};
+use crate::{Contradiction, ImageError, ReadError};
 
 /// An opened image.
 #[derive(Debug)]
 pub struct Image {
     tree: Tree,
-    blobs: Vec<Digest>,
+    /// For each layer its entries with bytes, in the order of the data file: where the entry's bytes end, and its number.
+    placed: Vec<Vec<(u64, u32)>>,
     fetcher: Arc<Fetcher>,
     recorder: Recorder,
+    whole: Whole,
+    /// Whether a start profile tells what is wanted.
+    taught: AtomicBool,
     timeline: Timeline,
     opened_ns: u64,
 }
@@ -41,9 +50,11 @@ impl Image {
         }
         Ok(Self {
             tree: merger.finish(),
-            blobs: supplies.iter().map(|supply| supply.layer.index().blob).collect(),
-            recorder: Recorder::new(supplies.iter().map(|supply| supply.layer.index().spans.len())),
+            placed: supplies.iter().map(|supply| placed(supply.layer.index())).collect(),
+            recorder: Recorder::new(supplies.iter().map(|supply| supply.layer.index().data_size)),
             fetcher: Arc::new(Fetcher::new(supplies, timeline.clone())),
+            whole: Whole::default(),
+            taught: AtomicBool::new(false),
             opened_ns: timeline.now_ns(),
             timeline,
         })
@@ -78,24 +89,38 @@ impl Image {
     /// Begins to bring what the profile expects, then, as long as `spare` says that a processor is free, everything else.
     /// Needs a tokio runtime.
     pub fn start_prefetch(&self, profile: Option<&Profile>, spare: &Spare) {
-        let order = profile.map(|profile| profile::order(profile, &self.blobs)).unwrap_or_default();
+        self.taught.store(profile.is_some(), Ordering::Relaxed);
+        let order = match profile {
+            Some(profile) => self.order(profile),
+            // What was not learned here its publisher may know.
+            None => self.published_order(),
+        };
         self.fetcher.start_prefetch(order, spare);
+    }
+
+    /// What the publishers of the layers' indexes want fetched first.
+    fn published_order(&self) -> Vec<(usize, usize)> {
+        let of_layer = |(number, layer): (usize, &Arc<Layer>)| {
+            let spans =
+                layer.index().prefetch.iter().flat_map(|range| range.start as usize..range.end as usize);
+            spans.map(move |span| (number, span)).collect::<Vec<_>>()
+        };
+        self.layers().enumerate().flat_map(of_layer).collect()
+    }
+
+    /// Returns when a layer turns out to be something else than the table of contents says that it came with.
+    pub async fn contradicted(&self) -> Contradiction {
+        self.fetcher.contradicted().await
+    }
+
+    /// Layers so far that turned out to be something else than the table of contents says that they came with.
+    pub fn contradictions(&self) -> Vec<Contradiction> {
+        self.fetcher.contradictions()
     }
 
     /// The start is over: from here on the rest may come as fast as it can.
     pub fn settle(&self) {
         self.fetcher.settle();
-    }
-
-    /// What was touched since the image was opened, in order.
-    pub fn touched(&self) -> Profile {
-        self.touched_within(u64::MAX)
-    }
-
-    /// What was touched in the first `ms` milliseconds since the image was opened, in order.
-    pub fn touched_within(&self, ms: u64) -> Profile {
-        let touches = self.recorder.touches().into_iter().filter(|(_, _, at)| *at <= ms);
-        Profile::of_run(touches.map(|(layer, span, at)| (self.blobs[layer as usize], span, at)))
     }
 
     /// Milliseconds since the image was opened.
@@ -131,9 +156,8 @@ impl Image {
     fn are_here(&self, layer: usize, parts: &[Part]) -> bool {
         let here = &self.fetcher.supplies()[layer].layer;
         parts.iter().all(|part| {
-            let spans = here.index().spans_for_data(part.data);
-            self.touch(layer, spans.clone());
-            spans.into_iter().all(|span| here.is_present(span))
+            self.touch(layer, part.data);
+            here.index().spans_for_data(part.data).all(|span| here.is_present(span))
         })
     }
 
@@ -141,15 +165,38 @@ impl Image {
     async fn bring(&self, layer: usize, parts: &[Part]) -> Result<(), ReadError> {
         let here = &self.fetcher.supplies()[layer].layer;
         for part in parts {
-            let spans = here.index().spans_for_data(part.data);
-            self.touch(layer, spans.clone());
-            self.fetcher.ensure(layer, spans).await?;
+            self.touch(layer, part.data);
+            self.hasten(layer, part.data);
+            self.fetcher.ensure(layer, here.index().spans_for_data(part.data)).await?;
         }
         Ok(())
     }
 
-    fn touch(&self, layer: usize, spans: std::ops::Range<usize>) {
-        self.recorder.touch(layer, spans, || self.age_ms());
+    /// A reader waits for bytes of a file: if it is likely to want the whole of it, the rest is hastened.
+    fn hasten(&self, layer: usize, data: ByteRange) {
+        if self.taught.load(Ordering::Relaxed) {
+            return;
+        }
+        let index = self.fetcher.supplies()[layer].layer.index();
+        let Some((number, entry)) = self.entry_at(layer, data.start) else { return };
+        let (Some(first), Some(last)) = (entry.extents.first(), entry.extents.last()) else { return };
+        // Offsets in the file and in the data file differ by holes only, and nobody minds.
+        let file = ByteRange::at(data.start.saturating_sub(first.data), data.len());
+        if self.whole.wants(layer, number, entry, file) {
+            let all = ByteRange::new(first.data, last.data + last.len);
+            self.fetcher.hasten(layer, index.spans_for_data(all));
+        }
+    }
+
+    /// The entry that has its bytes at `offset` of a layer's data file, or the next one behind it, with its number.
+    fn entry_at(&self, layer: usize, offset: u64) -> Option<(u32, &Entry)> {
+        let placed = self.placed.get(layer)?;
+        let (_, number) = placed.get(placed.partition_point(|(end, _)| *end <= offset))?;
+        Some((*number, self.fetcher.supplies()[layer].layer.index().entries.get(*number as usize)?))
+    }
+
+    fn touch(&self, layer: usize, data: ByteRange) {
+        self.recorder.touch(layer, data, || self.age_ms());
     }
 
     /// The pieces of a read; `None` beyond the end of the file and for what is not a file.
@@ -171,6 +218,14 @@ impl Image {
             entry.extents[first..].iter().take_while(|extent| extent.file < wanted.end).map(part).collect();
         Some((layer as usize, parts, wanted.len() as usize))
     }
+}
+
+/// The entries of a layer that have bytes: where those end in the data file, and the entry's number.
+fn placed(index: &LayerIndex) -> Vec<(u64, u32)> {
+    let end = |(number, entry): (usize, &Entry)| {
+        entry.extents.last().map(|extent| (extent.data + extent.len, number as u32))
+    };
+    index.entries.iter().enumerate().filter_map(end).collect()
 }
 
 /// Copies present bytes; what lies between the parts is a hole of a sparse file, zeros by its own description.

@@ -14,7 +14,7 @@ mod decoder;
 mod writer;
 
 use std::sync::Arc;
-use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -56,8 +56,10 @@ pub async fn ingest(
     let (pieces, mut incoming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
     let (chunks, decoded) = sync_channel::<Piece>(CHUNKS_AHEAD);
     let writer = Writer::new(store.build(blob)?, blob, size);
-    let decoding =
-        tokio::task::spawn_blocking(move || decode(blob, compression, size, &mut incoming, &chunks));
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
+        decode(blob, decoder, size, &mut incoming, &mut |piece| chunks.send(piece).is_ok())
+    });
     let writing = tokio::task::spawn_blocking(move || writer.run(&decoded));
     // A stage that failed has dropped its end of the queue: stop feeding and let it say why.
     let fed = feed(&*source, size, pieces).await;
@@ -72,6 +74,33 @@ pub async fn ingest(
     tokio::task::spawn_blocking(move || written.publish(&store))
         .await
         .map_err(|e| ImageError::layer(blob, e))?
+}
+
+/// Lets the tar of a layer stream by, without a store. `sink` gets its bytes, in pieces of at most some 256 KiB, and at the
+/// end `None`, if the blob was what its digest says; it says `false` when it wants no more, which is no error.
+///
+/// # Errors
+/// The source fails, or the blob is not what its digest says or not in that compression.
+pub async fn stream_by(
+    source: &dyn RangeSource,
+    blob: Digest,
+    compression: Compression,
+    mut sink: impl FnMut(Option<Vec<u8>>) -> bool + Send + 'static,
+) -> Result<(), ImageError> {
+    let size = source.size();
+    let (pieces, mut incoming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+    let decoding = tokio::task::spawn_blocking(move || {
+        let decoder = Decoder::new(compression, false).map_err(|reason| ImageError::layer(blob, reason))?;
+        decode(blob, decoder, size, &mut incoming, &mut |piece| match piece {
+            Piece::Bytes(bytes) => sink(Some(bytes)),
+            Piece::Cut { .. } => true,
+            Piece::End => sink(None),
+        })
+    });
+    let fed = feed(source, size, pieces).await;
+    let decoded = decoding.await.map_err(|e| ImageError::layer(blob, e))?;
+    fed.map_err(|source| ImageError::Source { layer: blob, source })?;
+    decoded
 }
 
 async fn feed(source: &dyn RangeSource, size: u64, pieces: mpsc::Sender<Bytes>) -> Result<(), SourceError> {
@@ -91,13 +120,12 @@ async fn feed(source: &dyn RangeSource, size: u64, pieces: mpsc::Sender<Bytes>) 
 /// The decode stage: hashes the blob, decodes it, and passes chunks on.
 fn decode(
     blob: Digest,
-    compression: Compression,
+    mut decoder: Decoder,
     size: u64,
     incoming: &mut mpsc::Receiver<Bytes>,
-    chunks: &SyncSender<Piece>,
+    sink: &mut decoder::Sink<'_>,
 ) -> Result<(), ImageError> {
     let mut hasher = Hasher::new();
-    let mut decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
     let (mut got, mut given) = (0, 0);
     let honest = HONEST_BYTES.saturating_add(size.saturating_mul(HONEST_RATIO));
     while let Some(piece) = incoming.blocking_recv() {
@@ -109,7 +137,7 @@ fn decode(
                 if let Piece::Bytes(bytes) = &piece {
                     given += bytes.len() as u64;
                 }
-                gone = gone || given > honest || chunks.send(piece).is_err();
+                gone = gone || given > honest || !sink(piece);
                 !gone
             })
             .map_err(|reason| ImageError::layer(blob, reason))?;
@@ -126,15 +154,13 @@ fn decode(
     if got < size {
         return Err(ImageError::layer(blob, "the download ended early"));
     }
-    decoder
-        .finish(&mut |piece| chunks.send(piece).is_ok())
-        .map_err(|reason| ImageError::layer(blob, reason))?;
+    decoder.finish(sink).map_err(|reason| ImageError::layer(blob, reason))?;
     if hasher.finish() != blob {
         return Err(ImageError::Source {
             layer: blob,
             source: SourceError::new(blob.to_string(), Kind::Corrupt),
         });
     }
-    let _ = chunks.send(Piece::End);
+    let _ = sink(Piece::End);
     Ok(())
 }

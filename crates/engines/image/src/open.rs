@@ -1,10 +1,10 @@
 //! Opening an image: an index for every layer, then one tree.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use glowplug_base::Digest;
-use glowplug_layer::Origin;
 use glowplug_oci::Compression;
 use glowplug_source::{RangeSource, Traced};
 use glowplug_store::{Layer, Store};
@@ -12,13 +12,13 @@ use glowplug_timeline::{Phase, Timeline};
 
 use crate::error::chain;
 use crate::fetch::Supply;
-use crate::{Image, ImageError, ingest, soci};
+use crate::{Image, ImageError, ingest, soci, toc};
 
 /// Layers that stream by at the same time when nothing is known about an image: the link is shared by all of them and
 /// each takes up to two cores, so more would only cost memory.
 const LAYERS_AT_ONCE: usize = 3;
-/// zTOCs on their way at the same time: they are small, so it is the round trips that count.
-const ZTOCS_AT_ONCE: usize = 8;
+/// Published indexes on their way at the same time: they are small, so it is the round trips that count.
+const INDEXES_AT_ONCE: usize = 8;
 
 /// One layer of the image to open.
 #[derive(Debug, Clone)]
@@ -29,7 +29,9 @@ pub struct LayerSpec {
     pub compression: Compression,
     /// Where the blob's bytes come from.
     pub source: Arc<dyn RangeSource>,
-    /// Where to look for an index that was published beside the image; asked when the store has none.
+    /// Annotations of the layer in the manifest: they tell of a table of contents in the layer itself.
+    pub annotations: BTreeMap<String, String>,
+    /// Where to look for an index that was published beside the image; asked when the store has none and neither has the layer.
     pub soci: Option<Arc<soci::Lookup>>,
 }
 
@@ -40,7 +42,7 @@ pub struct Opened {
     pub image: Image,
     /// Layers whose index was in the store.
     pub known: usize,
-    /// Layers whose index was published beside the image.
+    /// Layers whose index was published, in the layer or beside the image.
     pub adopted: usize,
     /// Layers that had to stream by.
     pub streamed: usize,
@@ -76,9 +78,9 @@ pub async fn open(
     }
     stream(store, layers, &to_stream, &mut found, timeline).await?;
     let image = match assemble(store, layers, &found, timeline) {
-        // What streams by is right whatever a zTOC said, now or on an earlier start.
+        // What streams by is right whatever an index said, now or on an earlier start.
         Err(ImageError::Tree(error)) if found.iter().any(is_published) => {
-            tracing::warn!(%error, "the SOCI index is wrong about the layers, they stream by");
+            tracing::warn!(%error, "the published indexes are wrong about the layers, they stream by");
             let mut again: Vec<usize> = (0..layers.len()).filter(|at| is_published(&found[*at])).collect();
             again.iter().for_each(|at| found[*at] = None);
             known -= again.len() - std::mem::take(&mut adopted);
@@ -98,12 +100,12 @@ fn largest_first(which: &mut Vec<usize>, layers: &[LayerSpec]) {
     which.dedup_by_key(|at| layers[*at].blob);
 }
 
-/// Whether the index of a layer was published beside the image.
+/// Whether the index of a layer was published, so that it may be wrong.
 fn is_published(layer: &Option<Arc<Layer>>) -> bool {
-    layer.as_ref().is_some_and(|layer| layer.index().origin == Origin::Soci)
+    layer.as_ref().is_some_and(|layer| layer.index().origin.is_published())
 }
 
-/// Takes in the indexes beside the image, and says for each layer in `missing` what came of it.
+/// Takes in the indexes in the layers and beside the image, and says for each layer in `missing` what came of it.
 async fn adopt(
     store: &Arc<Store>,
     layers: &[LayerSpec],
@@ -113,24 +115,63 @@ async fn adopt(
     let adopting = futures::stream::iter(missing.into_iter().map(|at| {
         let (store, spec, timeline) = (store.clone(), layers[at].clone(), timeline.clone());
         async move {
-            let Some(lookup) = spec.soci.filter(|_| !store.distrusts(&spec.blob)) else { return (at, None) };
+            if store.distrusts(&spec.blob) {
+                return (at, None);
+            }
+            if let Some(kind) = toc::kind(spec.compression, &spec.annotations) {
+                let _span = timeline.span(Phase::Pull, format!("read the {kind} table of layer {at}"));
+                match adopt_toc(&store, &spec).await {
+                    Ok(layer) => return (at, layer),
+                    Err(reason) => {
+                        tracing::warn!(layer = %spec.blob, %reason, "the {kind} table cannot be used");
+                    }
+                }
+            }
+            let Some(lookup) = spec.soci.clone() else { return (at, None) };
             let _span = timeline.span(Phase::Pull, format!("look for a SOCI index of layer {at}"));
-            let size = spec.source.size();
-            let Some(ztoc) = lookup.ztoc(&spec.blob, size).await else { return (at, None) };
-            let work = tokio::task::spawn_blocking(move || {
-                let imported = soci::from_ztoc(&ztoc, spec.blob, size, spec.compression)?;
-                soci::adopt(&store, imported)
-            });
-            let reason = match work.await {
-                Ok(Ok(layer)) => return (at, Some(layer)),
-                Ok(Err(error)) => chain(&error),
-                Err(panic) => panic.to_string(),
-            };
-            tracing::warn!(layer = %spec.blob, %reason, "the SOCI index cannot be used, the layer streams by");
-            (at, None)
+            match adopt_ztoc(&store, &spec, &lookup).await {
+                Ok(layer) => (at, layer),
+                Err(reason) => {
+                    tracing::warn!(layer = %spec.blob, %reason, "the SOCI index cannot be used, the layer streams by");
+                    (at, None)
+                }
+            }
         }
     }));
-    adopting.buffered(ZTOCS_AT_ONCE).collect().await
+    adopting.buffered(INDEXES_AT_ONCE).collect().await
+}
+
+/// Takes in the table that the layer carries.
+async fn adopt_toc(store: &Arc<Store>, spec: &LayerSpec) -> Result<Option<Arc<Layer>>, String> {
+    let Some(table) = toc::find(&*spec.source, spec.compression, &spec.annotations).await? else {
+        return Ok(None);
+    };
+    let (store, blob, size, compression) = (store.clone(), spec.blob, spec.source.size(), spec.compression);
+    let work = tokio::task::spawn_blocking(move || {
+        let index = toc::to_index(&table.toc, blob, size, compression)?;
+        let builder = store.build(blob).map_err(|error| chain(&error))?;
+        store.adopt(builder, &index).map_err(|error| chain(&error))
+    });
+    work.await.map_err(|panic| panic.to_string())?.map(Some)
+}
+
+/// Takes in the zTOC that was published for the layer.
+async fn adopt_ztoc(
+    store: &Arc<Store>,
+    spec: &LayerSpec,
+    lookup: &soci::Lookup,
+) -> Result<Option<Arc<Layer>>, String> {
+    let (store, blob, size, compression) = (store.clone(), spec.blob, spec.source.size(), spec.compression);
+    let Some(ztoc) = lookup.ztoc(&blob, size).await else { return Ok(None) };
+    let prefetch = lookup.prefetch(&blob).await;
+    let work = tokio::task::spawn_blocking(move || {
+        let mut imported = soci::from_ztoc(&ztoc, blob, size, compression).map_err(|error| chain(&error))?;
+        // Spans beyond the last are its publisher's mistake, and harmless.
+        let count = imported.index.spans.len() as u32;
+        imported.index.prefetch = prefetch.into_iter().filter(|range| range.end <= count).collect();
+        soci::adopt(&store, imported).map_err(|error| chain(&error))
+    });
+    work.await.map_err(|panic| panic.to_string())?.map(Some)
 }
 
 /// Streams the layers `which` by and puts them into `found`.

@@ -1,168 +1,191 @@
-//! The start profile: which spans a start touches, in which order, learned by watching.
+//! The start profile: which pieces of which files a start reads, in which order, learned by watching.
 //!
-//! Kept by image digest and command. The next start streams the spans in that order before anybody asks. Runs merge: a
-//! span's place is the mean of its first touches; what fewer than half of the runs touched is noise and is left out.
+//! Kept by image digest and command, and published beside an image as an artifact of type [`ARTIFACT_TYPE`]. The next start
+//! streams the pieces in that order before anybody asks. A profile speaks of paths and places in files, not of spans or
+//! blobs: so it holds for the image in whatever format its layers come, and for every node.
+//!
+//! Runs merge: a piece's place is the mean of its first touches; what fewer than half of the runs touched is noise and is left
+//! out. The serialised form is JSON, `{"version": 2, "runs": R, "files": [{"path": P, "pieces": [[N, MS, SEEN], …]}, …]}`:
+//! piece `N` holds the bytes from `N` times [`PIECE_BYTES`] on, was first touched `MS` milliseconds after the image was opened,
+//! and in `SEEN` of `R` runs.
 
-use std::collections::{BTreeMap, HashSet};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+mod recorder;
+pub mod shared;
 
-use glowplug_base::Digest;
+use std::collections::{BTreeMap, HashMap};
+
 use serde::{Deserialize, Serialize};
 
+pub(crate) use recorder::Recorder;
+
+/// Type of the artifact that holds a profile beside its image.
+pub const ARTIFACT_TYPE: &str = "application/vnd.glowplug.start-profile.v2+json";
 /// Version of the serialised form; another one reads as no profile at all.
-pub const PROFILE_VERSION: u32 = 1;
+pub const PROFILE_VERSION: u32 = 2;
+/// Bytes of a file that are one piece: less than any request that is worth making.
+pub const PIECE_BYTES: u64 = 64 * 1024;
+/// Longest serialised profile that is read, in bytes.
+pub const MAX_PROFILE_BYTES: u64 = 32 << 20;
 /// Older runs fade: a profile speaks for at most this many.
 const MAX_RUNS: u32 = 8;
 
 /// What runs have taught about one image and command.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Profile {
-    /// [`PROFILE_VERSION`].
-    pub version: u32,
     /// How many runs it is made of.
     pub runs: u32,
-    /// The spans, in the order of their mean first touch.
+    /// The pieces, in the order of their mean first touch.
     pub touches: Vec<Touch>,
 }
 
-/// One span that starts touch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// One piece of a file that starts touch.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Touch {
-    /// The layer's blob.
-    pub layer: Digest,
-    /// The span's number.
-    pub span: u32,
+    /// The file's path in the image, without a leading slash.
+    pub path: String,
+    /// The piece's number.
+    pub piece: u64,
     /// Mean time of the first touch, milliseconds after the image was opened.
     pub at_ms: u64,
     /// How many runs touched it.
     pub seen: u32,
 }
 
+#[derive(Serialize, Deserialize)]
+struct Document {
+    version: u32,
+    runs: u32,
+    files: Vec<FileTouches>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct FileTouches {
+    path: String,
+    pieces: Vec<(u64, u64, u32)>,
+}
+
 impl Profile {
-    /// The profile of a single run.
-    pub fn of_run(touches: impl IntoIterator<Item = (Digest, u32, u64)>) -> Self {
-        let touches =
-            touches.into_iter().map(|(layer, span, at_ms)| Touch { layer, span, at_ms, seen: 1 }).collect();
-        Self { version: PROFILE_VERSION, runs: 1, touches }
+    /// The profile of a single run: paths, piece numbers and milliseconds.
+    pub fn of_run(touches: impl IntoIterator<Item = (String, u64, u64)>) -> Self {
+        let mut first: HashMap<(String, u64), u64> = HashMap::new();
+        for (path, piece, at_ms) in touches {
+            first.entry((path, piece)).and_modify(|at| *at = at_ms.min(*at)).or_insert(at_ms);
+        }
+        let touches = first.into_iter().map(|((path, piece), at_ms)| Touch { path, piece, at_ms, seen: 1 });
+        Self { runs: 1, touches: touches.collect() }.sorted()
     }
 
     /// Reads a serialised profile; anything unusable is no profile.
     pub fn parse(bytes: &[u8]) -> Option<Self> {
-        serde_json::from_slice(bytes).ok().filter(|profile: &Self| profile.version == PROFILE_VERSION)
+        if bytes.len() as u64 > MAX_PROFILE_BYTES {
+            return None;
+        }
+        let document: Document = serde_json::from_slice(bytes).ok()?;
+        if document.version != PROFILE_VERSION {
+            return None;
+        }
+        let touches = document.files.into_iter().flat_map(|file| {
+            let path = file.path;
+            let touch = move |(piece, at_ms, seen)| Touch { path: path.clone(), piece, at_ms, seen };
+            file.pieces.into_iter().map(touch)
+        });
+        Some(Self { runs: document.runs, touches: touches.collect() }.sorted())
     }
 
-    /// Serialises it.
+    /// Serialises it; the same profile always gives the same bytes.
     pub fn encode(&self) -> Vec<u8> {
-        serde_json::to_vec(self).unwrap_or_default()
+        let mut files: BTreeMap<&str, Vec<(u64, u64, u32)>> = BTreeMap::new();
+        for touch in &self.touches {
+            files.entry(&touch.path).or_default().push((touch.piece, touch.at_ms, touch.seen));
+        }
+        let files = files.into_iter().map(|(path, mut pieces)| {
+            pieces.sort_unstable();
+            FileTouches { path: path.to_owned(), pieces }
+        });
+        let document = Document { version: PROFILE_VERSION, runs: self.runs, files: files.collect() };
+        serde_json::to_vec(&document).unwrap_or_default()
     }
 
     /// Adds another run.
     #[must_use]
     pub fn merge(self, run: &Self) -> Self {
-        let mut all: BTreeMap<(Digest, u32), Touch> =
-            self.touches.into_iter().map(|touch| ((touch.layer, touch.span), touch)).collect();
-        for new in &run.touches {
-            all.entry((new.layer, new.span))
-                .and_modify(|old| {
-                    let (a, b) = (u64::from(old.seen), u64::from(new.seen));
-                    old.at_ms = (old.at_ms * a + new.at_ms * b) / (a + b).max(1);
-                    old.seen += new.seen;
+        let runs = self.runs.saturating_add(run.runs);
+        let mut all: BTreeMap<(String, u64), (u64, u32)> = BTreeMap::new();
+        for touch in self.touches.into_iter().chain(run.touches.iter().cloned()) {
+            all.entry((touch.path, touch.piece))
+                .and_modify(|(at_ms, seen)| {
+                    let (old, new) = (u128::from(*seen), u128::from(touch.seen));
+                    let sum = u128::from(*at_ms) * old + u128::from(touch.at_ms) * new;
+                    *at_ms = (sum / (old + new).max(1)) as u64;
+                    *seen = seen.saturating_add(touch.seen);
                 })
-                .or_insert(*new);
+                .or_insert((touch.at_ms, touch.seen));
         }
-        let runs = self.runs + run.runs;
-        let mut touches: Vec<_> = all.into_values().filter(|touch| touch.seen * 2 >= runs).collect();
-        touches.sort_by_key(|touch| touch.at_ms);
-        let faded = runs > MAX_RUNS;
-        if faded {
-            touches.iter_mut().for_each(|touch| touch.seen = touch.seen.min(MAX_RUNS));
-        }
-        Self { version: PROFILE_VERSION, runs: runs.min(MAX_RUNS), touches }
+        let touches = all
+            .into_iter()
+            .map(|((path, piece), (at_ms, seen))| Touch { path, piece, at_ms, seen })
+            .filter(|touch| u64::from(touch.seen) * 2 >= u64::from(runs))
+            .map(|touch| Touch { seen: touch.seen.min(MAX_RUNS), ..touch });
+        Self { runs: runs.min(MAX_RUNS), touches: touches.collect() }.sorted()
     }
 
     /// Whether a start can be streamed by it.
     pub fn is_empty(&self) -> bool {
         self.touches.is_empty()
     }
-}
 
-/// Notes the first touch of each span.
-#[derive(Debug)]
-pub(crate) struct Recorder {
-    /// One bit a span, for each layer.
-    seen: Vec<Vec<AtomicU64>>,
-    order: Mutex<Vec<(u32, u32, u64)>>,
-}
-
-impl Recorder {
-    pub(crate) fn new(spans: impl Iterator<Item = usize>) -> Self {
-        let bits = |count: usize| (0..count.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
-        Self { seen: spans.map(bits).collect(), order: Mutex::default() }
+    /// The files, each once, in the order of their first touch.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let mut seen = std::collections::HashSet::new();
+        self.touches.iter().map(|touch| touch.path.as_str()).filter(move |path| seen.insert(*path))
     }
 
-    /// Notes that spans of a layer were touched now.
-    pub(crate) fn touch(&self, layer: usize, spans: std::ops::Range<usize>, now_ms: impl Fn() -> u64) {
-        for span in spans {
-            let (word, bit) = (&self.seen[layer][span / 64], 1 << (span % 64));
-            if word.load(Ordering::Relaxed) & bit == 0 && word.fetch_or(bit, Ordering::Relaxed) & bit == 0 {
-                self.lock().push((layer as u32, span as u32, now_ms()));
-            }
-        }
+    fn sorted(mut self) -> Self {
+        self.touches.sort_unstable_by(|a, b| (a.at_ms, &a.path, a.piece).cmp(&(b.at_ms, &b.path, b.piece)));
+        self
     }
-
-    /// What was touched so far, in order: layer number, span number, milliseconds.
-    pub(crate) fn touches(&self) -> Vec<(u32, u32, u64)> {
-        self.lock().clone()
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<(u32, u32, u64)>> {
-        self.order.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// The profile's spans for layers given by their blobs, as (layer number, span number), each once.
-pub(crate) fn order(profile: &Profile, blobs: &[Digest]) -> Vec<(usize, usize)> {
-    let mut seen = HashSet::new();
-    let number = |blob: &Digest| blobs.iter().position(|known| known == blob);
-    profile
-        .touches
-        .iter()
-        .filter_map(|touch| number(&touch.layer).map(|layer| (layer, touch.span as usize)))
-        .filter(|place| seen.insert(*place))
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn run(spans: &[(u32, u64)]) -> Profile {
-        Profile::of_run(spans.iter().map(|(span, at)| (Digest::of(b"l"), *span, *at)))
+    fn run(pieces: &[(u64, u64)]) -> Profile {
+        Profile::of_run(pieces.iter().map(|(piece, at)| ("a/b".to_owned(), *piece, *at)))
     }
 
     #[test]
     fn runs_merge_by_mean_time_and_noise_drops_out() {
         let merged =
             run(&[(1, 0), (2, 10), (9, 20)]).merge(&run(&[(2, 0), (1, 20)])).merge(&run(&[(1, 10), (2, 2)]));
-        let order: Vec<_> = merged.touches.iter().map(|touch| touch.span).collect();
-        assert_eq!((merged.runs, order), (3, vec![2, 1]), "span 9 was touched once in three runs");
+        let order: Vec<_> = merged.touches.iter().map(|touch| touch.piece).collect();
+        assert_eq!((merged.runs, order), (3, vec![2, 1]), "piece 9 was touched once in three runs");
         assert_eq!(Profile::parse(&merged.encode()), Some(merged));
+    }
+
+    #[test]
+    fn a_profile_speaks_for_the_last_runs_only() {
+        let mut profile = run(&[(1, 10)]);
+        (0..20).for_each(|_| profile = profile.clone().merge(&run(&[(1, 10), (2, 5)])));
+        assert_eq!(profile.runs, MAX_RUNS);
+        assert_eq!(profile.touches.iter().map(|touch| touch.piece).collect::<Vec<_>>(), [2, 1]);
+        assert!(profile.touches.iter().all(|touch| touch.seen <= MAX_RUNS));
     }
 
     #[test]
     fn other_versions_and_garbage_are_no_profile() {
         assert_eq!(Profile::parse(b"{}"), None);
-        let other = Profile { version: 99, ..run(&[]) };
-        assert_eq!(Profile::parse(&other.encode()), None);
+        assert_eq!(Profile::parse(br#"{"version":1,"runs":1,"files":[]}"#), None);
+        assert_eq!(Profile::parse(br#"{"version":2,"runs":1,"files":[]}"#).map(|it| it.runs), Some(1));
+        let huge = br#"{"version":2,"runs":4294967295,"files":[{"path":"x","pieces":[[18446744073709551615,18446744073709551615,4294967295]]}]}"#;
+        let huge = Profile::parse(huge).expect("numbers that no run gives are no reason to panic");
+        assert_eq!(huge.clone().merge(&huge).runs, MAX_RUNS);
     }
 
     #[test]
-    fn each_span_is_noted_once_in_order() {
-        let recorder = Recorder::new([100, 3].into_iter());
-        recorder.touch(0, 70..72, || 5);
-        recorder.touch(1, 2..3, || 6);
-        recorder.touch(0, 71..73, || 7);
-        assert_eq!(recorder.touches(), [(0, 70, 5), (0, 71, 5), (1, 2, 6), (0, 72, 7)]);
+    fn files_come_in_the_order_of_their_first_touch() {
+        let touches = [("z", 3, 7), ("a", 0, 9), ("z", 0, 12), ("m", 1, 8)];
+        let profile = Profile::of_run(touches.map(|(path, piece, at)| (path.to_owned(), piece, at)));
+        assert_eq!(profile.files().collect::<Vec<_>>(), ["z", "m", "a"]);
     }
 }

@@ -6,6 +6,7 @@
 //! adopt         layer index and windows -> store; the layer is lazy without having streamed by
 //! export        blob -> zTOC, equal to the reference tool's
 //! publish       image -> zTOCs and an index, beside the image or named by a copy of it
+//! prefetch      start profile -> lists of spans, in a further index beside the image
 //! ```
 //!
 //! What a zTOC says is a claim. Sizes, order and bounds are checked before it is adopted; the blob's bytes are held
@@ -21,6 +22,7 @@ mod convert;
 mod discover;
 mod export;
 mod import;
+mod prefetch;
 mod publish;
 mod verify;
 
@@ -32,8 +34,9 @@ use glowplug_toc::ZtocError;
 pub use discover::{Lookup, fetch, find};
 pub use export::{build_index, describe, export};
 pub use import::{Imported, adopt, from_ztoc};
+pub use prefetch::{NoPrefetch, Prefetched, publish_prefetch};
 pub use publish::{Format, Grain, Outcome, PublishError, Published, SPAN_BYTES, Skip, publish};
-pub(crate) use verify::{doubt, undecodable, verify};
+pub(crate) use verify::{undecodable, verify};
 
 /// Why a zTOC cannot be used or made.
 #[derive(Debug, thiserror::Error)]

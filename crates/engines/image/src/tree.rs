@@ -4,8 +4,10 @@
 //! Whiteouts, opaque directories, hard links and symbolic links in parent paths are resolved while merging, so a lookup
 //! is one step. Node numbers are a pure function of the layers: the same image gives the same numbers in every process.
 
+mod below;
 mod error;
 mod merge;
+mod near;
 #[cfg(test)]
 mod tests;
 mod unpack;
@@ -14,6 +16,7 @@ use std::collections::BTreeMap;
 
 use glowplug_layer::Kind;
 
+pub use below::Below;
 pub use error::TreeError;
 pub use merge::Merger;
 
@@ -97,19 +100,22 @@ impl Tree {
     }
 
     /// A path of the node, for people.
-    pub fn path(&self, mut id: NodeId) -> String {
-        let mut names = Vec::new();
+    pub fn path(&self, id: NodeId) -> String {
+        String::from_utf8_lossy(&self.path_bytes(id)).into_owned()
+    }
+
+    /// A path of the node, from the root's slash on.
+    pub fn path_bytes(&self, mut id: NodeId) -> Vec<u8> {
+        let mut names: Vec<&[u8]> = Vec::new();
         while id != Self::ROOT {
             let Some(node) = self.node(id) else { break };
             let name = self
                 .node(node.parent)
                 .and_then(|parent| parent.children.iter().find(|(_, child)| *child == id));
-            names.push(
-                name.map_or_else(|| "?".to_owned(), |(name, _)| String::from_utf8_lossy(name).into_owned()),
-            );
+            names.push(name.map_or(b"?", |(name, _)| name));
             id = node.parent;
         }
         names.reverse();
-        format!("/{}", names.join("/"))
+        [b"/", &*names.join(&b'/')].concat()
     }
 }

@@ -76,7 +76,13 @@ impl Node {
     }
 
     async fn open(&self, layer: &Layer, source: Arc<dyn RangeSource>) -> Opened {
-        let spec = LayerSpec { blob: layer.digest(), compression: layer.compression, source, soci: None };
+        let spec = LayerSpec {
+            blob: layer.digest(),
+            compression: layer.compression,
+            source,
+            annotations: Default::default(),
+            soci: None,
+        };
         open(&self.store, &[spec], &Timeline::new(Clock::system())).await.unwrap()
     }
 
@@ -219,6 +225,7 @@ async fn a_damaged_blob_is_refused_by_name_and_leaves_nothing() {
             blob: layer.digest(),
             compression: Compression::Gzip,
             source: Arc::new(MemorySource::new("blob", blob)),
+            annotations: Default::default(),
             soci: None,
         };
         let error = open(&node.store, &[spec], &Timeline::new(Clock::system())).await.unwrap_err();

@@ -60,6 +60,7 @@ async fn a_million_empty_files_stream_by_in_bounded_memory() {
         blob: Digest::of(&blob),
         compression: Compression::Zstd,
         source: Arc::new(MemorySource::new("blob", blob)),
+        annotations: Default::default(),
         soci: None,
     };
     let before = memory("VmRSS");

@@ -110,6 +110,7 @@ impl Place {
             blob: layer.descriptor.digest,
             compression: layer.kind.compression,
             source: self.repository.blob(&layer.descriptor),
+            annotations: Default::default(),
             soci: Some(lookup.clone()),
         }
     }

@@ -11,11 +11,11 @@
 
 use glowplug_base::ByteRange;
 
-use crate::{BLOCK_BYTES, LayerIndex, Recipe, Span};
+use crate::{BLOCK_BYTES, Check, Chunk, Extent, LayerIndex, Recipe, Span};
 
 const MAGIC: &[u8; 8] = b"GPLAYIDX";
 /// Version of the serialised form. A reader refuses any other; the index is then built again.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 const HEADER_BYTES: usize = 32;
 const CHECKED_FROM: usize = 16;
 /// Longest window as it is stored: 32 KiB, and what zstd adds to data that it cannot compress.
@@ -30,6 +30,8 @@ pub struct Limits {
     pub entries: usize,
     /// Number of spans.
     pub spans: usize,
+    /// Number of chunks with a digest.
+    pub chunks: usize,
     /// Length of one span's piece of the stream in bytes: whoever decodes a span holds it in memory.
     pub span_bytes: u64,
     /// Length of one span's piece of the data file in bytes: what [`crate::place`] allocates.
@@ -40,14 +42,15 @@ pub struct Limits {
 
 impl Default for Limits {
     /// Room for images of some four million files, with names of 200 bytes, and a terabyte, twice over for the longest
-    /// span that is made (32 MiB and a chunk). A file of a few bytes takes 1 KiB of stream, header included, and a block
+    /// span that is made (32 MiB and a chunk). Where each file is a span of its own there are as many spans. A file of a few bytes takes 1 KiB of stream, header included, and a block
     /// of 4 KiB in the data file. The body is the least of what an index takes in memory: a sparse file's extents, 15
     /// bytes there, take 32.
     fn default() -> Self {
         Self {
             body_bytes: 1 << 30,
             entries: 4_000_000,
-            spans: 1_000_000,
+            spans: 4_000_000,
+            chunks: 8_000_000,
             span_bytes: 64 << 20,
             span_data_bytes: 4 * (64 << 20),
             data_bytes: 16 << 40,
@@ -150,6 +153,9 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
     if index.spans.len() > limits.spans {
         return Err(CodecError::TooLarge("spans"));
     }
+    if index.chunks.len() > limits.chunks {
+        return Err(CodecError::TooLarge("chunks"));
+    }
     if index.data_size > limits.data_bytes {
         return Err(CodecError::TooLarge("data file"));
     }
@@ -173,6 +179,11 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
     if stream != index.stream_size || data != index.data_size || data % BLOCK_BYTES != 0 {
         return Err(CodecError::Damaged("spans do not cover the layer"));
     }
+    let count = index.spans.len() as u64;
+    if index.prefetch.iter().any(|range| range.start > range.end || u64::from(range.end) > count) {
+        return Err(CodecError::Damaged("prefetch of spans that do not exist"));
+    }
+    check_chunks(index)?;
     let (mut stream, mut data) = (0_u64, 0_u64);
     for extent in index.extents() {
         let ends = extent.stream.checked_add(extent.len).zip(extent.data.checked_add(extent.len));
@@ -185,6 +196,42 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
             return Err(CodecError::Damaged("extent out of place"));
         }
         (stream, data) = (stream_end, data_end);
+    }
+    Ok(())
+}
+
+/// Chunks are in order, each within one span, and no extent lies in a span of chunks without one.
+fn check_chunks(index: &LayerIndex) -> Result<(), CodecError> {
+    let (mut end, mut spans) = (0, index.spans.iter().peekable());
+    for Chunk { stream, .. } in &index.chunks {
+        while spans.next_if(|span| span.stream.end <= stream.start).is_some() {}
+        let inside = spans.peek().is_some_and(|span| stream.end <= span.stream.end);
+        if stream.start < end || stream.start >= stream.end || !inside {
+            return Err(CodecError::Damaged("chunk out of place"));
+        }
+        end = stream.end;
+    }
+    let unchecked = |extent: &Extent, span: &Span| {
+        let mut at = extent.stream.max(span.stream.start);
+        let end = (extent.stream + extent.len).min(span.stream.end);
+        let first = index.chunks.partition_point(|chunk| chunk.stream.end <= at);
+        for chunk in &index.chunks[first..] {
+            if at >= end || chunk.stream.start > at {
+                break;
+            }
+            at = chunk.stream.end;
+        }
+        at < end
+    };
+    for extent in index.extents() {
+        let first = index.spans.partition_point(|span| span.stream.end <= extent.stream);
+        let touched =
+            index.spans[first..].iter().take_while(|span| span.stream.start < extent.stream + extent.len);
+        for span in touched.filter(|span| span.check == Check::Chunks) {
+            if unchecked(extent, span) {
+                return Err(CodecError::Damaged("bytes without a digest"));
+            }
+        }
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! The index as structs.
 
+use std::ops::Range;
+
 use glowplug_base::{ByteRange, Digest};
 use serde::{Deserialize, Serialize};
 
@@ -20,6 +22,10 @@ pub struct LayerIndex {
     pub entries: Vec<Entry>,
     /// The spans in stream order; together they cover the stream.
     pub spans: Vec<Span>,
+    /// Digests of pieces of the stream, in its order, for spans with [`Check::Chunks`].
+    pub chunks: Vec<Chunk>,
+    /// Numbers of spans that the image's publisher wants fetched first, most urgent first.
+    pub prefetch: Vec<Range<u32>>,
 }
 
 /// Where an index came from.
@@ -29,6 +35,16 @@ pub enum Origin {
     Streamed,
     /// Read from a SOCI zTOC that the image's publisher made.
     Soci,
+    /// Read from the table of contents that an eStargz or zstd:chunked layer carries. The stream then is not the archive:
+    /// such a table does not say where headers lie, so the stream is what the spans decode to, one behind the other.
+    Toc,
+}
+
+impl Origin {
+    /// Whether somebody else made the index, so that it may be wrong about the layer.
+    pub const fn is_published(self) -> bool {
+        !matches!(self, Self::Streamed)
+    }
 }
 
 /// What an entry is.
@@ -113,7 +129,7 @@ pub struct Span {
 pub enum Recipe {
     /// They are the stream.
     Stored,
-    /// Inflate from a gzip member's header.
+    /// Inflate from a gzip member's header. What the member decodes to beyond the span is nobody's.
     GzipMember,
     /// Inflate raw, after priming `bits` bits of the first byte and the window as dictionary.
     Deflate {
@@ -122,7 +138,7 @@ pub enum Recipe {
         /// The 32 KiB of stream before the span.
         window: WindowRef,
     },
-    /// One or more whole zstd frames.
+    /// One or more whole zstd frames. What they decode to beyond the span is nobody's.
     ZstdFrame,
     /// There is no way into the blob here: the whole layer must stream by again.
     Whole,
@@ -144,6 +160,17 @@ pub enum Check {
     Data(Digest),
     /// SHA-256 of the span's piece of the blob, as SOCI has it.
     Blob(Digest),
+    /// The digests of the index's [`LayerIndex::chunks`] within the span. They cover every extent in it.
+    Chunks,
+}
+
+/// A piece of the stream whose digest is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Chunk {
+    /// The piece, within one span.
+    pub stream: ByteRange,
+    /// Its SHA-256.
+    pub digest: Digest,
 }
 
 impl LayerIndex {
@@ -155,6 +182,14 @@ impl LayerIndex {
         let first = self.spans.partition_point(|span| span.data.end <= data.start);
         let last = self.spans.partition_point(|span| span.data.start < data.end);
         first..last.max(first)
+    }
+
+    /// The chunks within span number `span`.
+    pub fn chunks_of(&self, span: usize) -> &[Chunk] {
+        let here = self.spans[span].stream;
+        let first = self.chunks.partition_point(|chunk| chunk.stream.start < here.start);
+        let last = self.chunks.partition_point(|chunk| chunk.stream.start < here.end);
+        &self.chunks[first..last]
     }
 
     /// Whether every span can be had without streaming the whole layer.

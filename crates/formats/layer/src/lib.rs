@@ -24,8 +24,8 @@ mod placement;
 mod tally;
 
 pub use codec::{CodecError, Limits, VERSION, decode, encode, encode_within};
-pub use index::{Check, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef};
-pub use placement::{Cursor, place};
+pub use index::{Check, Chunk, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef};
+pub use placement::{Cursor, boundary, place};
 pub use tally::{Excess, Tally};
 
 /// Files begin at multiples of this many bytes in the data file: the block size of EROFS and of the page cache.

@@ -6,6 +6,10 @@ use glowplug_base::ByteRange;
 
 use crate::{BLOCK_BYTES, Extent, LayerIndex};
 
+/// A hole of a sparse file that is shorter takes room in the data file, as zeros; a longer one takes none. No block then holds
+/// bytes from both sides of a hole that is left out.
+const SHORTEST_HOLE_BYTES: u64 = 2 * BLOCK_BYTES;
+
 /// Gives each extent its place in the data file, in stream order.
 ///
 /// A file's first byte lands on a block boundary; an extent in the middle of a sparse file keeps its offset within the
@@ -29,9 +33,34 @@ impl Cursor {
         self.aligned().map(|_| start)
     }
 
+    /// The place of the next extent of the file whose last one ended at `before` in the file. `None` when offsets overflow or go
+    /// back.
+    pub fn place_behind(&mut self, before: u64, file: u64, len: u64) -> Option<u64> {
+        let hole = file.checked_sub(before)?;
+        if hole >= SHORTEST_HOLE_BYTES {
+            return self.place(file, len);
+        }
+        let start = self.end.checked_add(hole)?;
+        self.end = start.checked_add(len)?;
+        self.aligned().map(|_| start)
+    }
+
     /// Where a span ends in the data file that ends in the stream between two extents.
     pub fn aligned(&self) -> Option<u64> {
         self.end.checked_next_multiple_of(BLOCK_BYTES)
+    }
+}
+
+/// Where in a data file of `data_size` bytes a span ends that ends at `at` in the stream; `extents` are all extents of the
+/// layer in stream order. Between two files the gap belongs to it, and in a file a short hole.
+pub fn boundary(extents: &[Extent], data_size: u64, at: u64) -> u64 {
+    let next = extents.partition_point(|extent| extent.stream + extent.len <= at);
+    let end_before = next.checked_sub(1).map_or(0, |before| extents[before].data + extents[before].len);
+    match extents.get(next) {
+        None => data_size,
+        Some(extent) if extent.stream < at => extent.data + (at - extent.stream),
+        // Behind a short hole the extent shares its block with the one before.
+        Some(extent) => (extent.data - extent.data % BLOCK_BYTES).max(end_before.min(extent.data)),
     }
 }
 

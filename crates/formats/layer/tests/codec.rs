@@ -3,8 +3,8 @@
 
 use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{
-    BLOCK_BYTES, Check, CodecError, Cursor, Entry, Excess, Extent, Kind, LayerIndex, Limits, Origin, Recipe,
-    Span, Tally, WindowRef, decode, encode, encode_within, place,
+    BLOCK_BYTES, Check, Chunk, CodecError, Cursor, Entry, Excess, Extent, Kind, LayerIndex, Limits, Origin,
+    Recipe, Span, Tally, WindowRef, boundary, decode, encode, encode_within, place,
 };
 use proptest::prelude::*;
 
@@ -67,6 +67,8 @@ fn layer(files: &[Vec<u8>], span: usize) -> (LayerIndex, Vec<u8>, Vec<u8>) {
         origin: Origin::Streamed,
         entries,
         spans,
+        chunks: vec![],
+        prefetch: vec![],
     };
     (index, stream, data)
 }
@@ -126,6 +128,7 @@ fn limits_hold() {
         body_bytes: 1 << 20,
         entries: 2,
         spans: index.spans.len(),
+        chunks: 0,
         span_bytes: 1024,
         // The last byte of a file, and the rest of its block.
         span_data_bytes: index.spans.iter().map(|span| span.data.len()).max().unwrap(),
@@ -170,6 +173,7 @@ fn an_index_that_grows_is_refused_where_a_reader_would_refuse_it() {
         body_bytes: body_bytes + 128,
         entries: index.entries.len(),
         spans: index.spans.len(),
+        chunks: 0,
         span_bytes: most(|span| span.stream.len()),
         span_data_bytes: most(|span| span.data.len()),
         data_bytes: index.data_size,
@@ -206,6 +210,8 @@ fn sizes_that_no_layer_has_are_refused() {
             recipe,
             check: Check::Data(Digest::of(b"")),
         }],
+        chunks: vec![],
+        prefetch: vec![],
     };
     let refusal = |index: &LayerIndex| match decode(&encode(index).unwrap(), &Limits::default()) {
         Err(CodecError::TooLarge(what)) => what,
@@ -224,4 +230,63 @@ fn sizes_that_no_layer_has_are_refused() {
     }
     let window = WindowRef { offset: 0, len: u32::MAX };
     assert_eq!(refusal(&one(4096, Recipe::Deflate { bits: 0, window })), "window");
+}
+
+/// An index whose only span decodes to two chunks with a header between them.
+fn chunked() -> LayerIndex {
+    let (first, second) = (Digest::of(b"first"), Digest::of(b"second"));
+    let (mut index, ..) = layer(&[vec![1; 700], vec![2; 5000]], 1 << 20);
+    index.origin = Origin::Toc;
+    index.spans[0].check = Check::Chunks;
+    let of = |extent: &Extent, digest| Chunk { stream: ByteRange::at(extent.stream, extent.len), digest };
+    let extents: Vec<_> = index.extents().copied().collect();
+    index.chunks = vec![of(&extents[0], first), of(&extents[1], second)];
+    index.prefetch.push(0..1);
+    index
+}
+
+#[test]
+fn chunks_cover_every_byte_of_their_spans_and_lie_within_them() {
+    let index = chunked();
+    assert_eq!(decode(&encode(&index).unwrap(), &Limits::default()).unwrap(), index);
+    assert_eq!(index.chunks_of(0), index.chunks);
+    let refusal = |change: fn(&mut LayerIndex)| {
+        let mut changed = chunked();
+        change(&mut changed);
+        match decode(&encode(&changed).unwrap(), &Limits::default()) {
+            Err(CodecError::Damaged(what)) => what,
+            other => panic!("{other:?}"),
+        }
+    };
+    assert_eq!(refusal(|index| _ = index.chunks.pop()), "bytes without a digest");
+    assert_eq!(refusal(|index| index.chunks[1].stream.start += 1), "bytes without a digest");
+    assert_eq!(refusal(|index| index.chunks[1].stream.end -= 1), "bytes without a digest");
+    assert_eq!(refusal(|index| index.chunks.swap(0, 1)), "chunk out of place");
+    assert_eq!(
+        refusal(|index| index.chunks[1].stream.start = index.chunks[0].stream.start),
+        "chunk out of place"
+    );
+    assert_eq!(refusal(|index| index.chunks[1].stream.end = 1 << 40), "chunk out of place");
+    assert_eq!(refusal(|index| index.prefetch.push(0..2)), "prefetch of spans that do not exist");
+    let limits = Limits { chunks: 1, ..Limits::default() };
+    assert!(matches!(decode(&encode(&index).unwrap(), &limits), Err(CodecError::TooLarge("chunks"))));
+}
+
+#[test]
+fn short_holes_take_room_and_long_ones_do_not() {
+    let mut cursor = Cursor::new();
+    assert_eq!(cursor.place(0, 1000), Some(0));
+    assert_eq!(
+        cursor.place_behind(1000, 3000, 500),
+        Some(3000),
+        "behind a hole of 2000 bytes in the same block"
+    );
+    let far = 3500 + 2 * BLOCK_BYTES;
+    let place = cursor.place_behind(3500, far, 10).unwrap();
+    assert_eq!((place / BLOCK_BYTES, place % BLOCK_BYTES), (1, far % BLOCK_BYTES), "in a block of its own");
+    assert_eq!(cursor.place_behind(far + 10, far, 1), None, "never back");
+    let extent = |file, stream, data, len| Extent { file, stream, data, len };
+    let extents = [extent(0, 0, 0, 1000), extent(3000, 1000, 3000, 500), extent(far, 1500, place, 10)];
+    let ends = [500, 1000, 1200, 1500, 1510].map(|at| boundary(&extents, 8192, at));
+    assert_eq!(ends, [500, 1000, 3200, 4096, 8192]);
 }

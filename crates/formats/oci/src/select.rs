@@ -28,6 +28,19 @@ fn listed(available: &[String]) -> String {
     }
 }
 
+impl Descriptor {
+    /// Whether an index that lists it means an image, or a further index of images: no attestation and no other
+    /// artifact.
+    pub fn is_image(&self) -> bool {
+        let media_type = media::bare(&self.media_type);
+        let unknown =
+            self.platform.as_ref().is_some_and(|p| p.os == "unknown" || p.architecture == "unknown");
+        let attestation = self.annotations.contains_key("vnd.docker.reference.type");
+        let document = media::is_index(&media_type) || media::is_manifest(&media_type);
+        document && !unknown && !attestation && self.artifact_type.is_none()
+    }
+}
+
 impl Index {
     /// The image that runs best on `host`.
     ///
@@ -37,7 +50,7 @@ impl Index {
     /// # Errors
     /// [`SelectError`] lists what there is.
     pub fn select(&self, host: &Platform) -> Result<&Descriptor, SelectError> {
-        let images: Vec<&Descriptor> = self.manifests.iter().filter(|entry| is_image(entry)).collect();
+        let images: Vec<&Descriptor> = self.manifests.iter().filter(|entry| entry.is_image()).collect();
         let mut best: Option<(u32, &Descriptor)> = None;
         for entry in &images {
             let Some(fitness) = entry.platform.as_ref().and_then(|platform| platform.fitness(host)) else {
@@ -56,14 +69,6 @@ impl Index {
             }),
         }
     }
-}
-
-fn is_image(entry: &Descriptor) -> bool {
-    let media_type = media::bare(&entry.media_type);
-    let unknown = entry.platform.as_ref().is_some_and(|p| p.os == "unknown" || p.architecture == "unknown");
-    let attestation = entry.annotations.contains_key("vnd.docker.reference.type");
-    let document = media::is_index(&media_type) || media::is_manifest(&media_type);
-    document && !unknown && !attestation && entry.artifact_type.is_none()
 }
 
 fn name(entry: &Descriptor) -> String {

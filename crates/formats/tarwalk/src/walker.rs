@@ -42,6 +42,8 @@ pub struct Walker {
     filled: usize,
     pending: Pending,
     globals: Records,
+    /// Where the end-of-archive marker begins; 0 until it was there.
+    marker: u64,
 }
 
 #[derive(Debug)]
@@ -96,12 +98,34 @@ impl Walker {
             filled: 0,
             pending: Pending::default(),
             globals: Records::default(),
+            marker: 0,
         }
     }
 
     /// Bytes of the stream taken so far.
     pub fn offset(&self) -> u64 {
         self.offset
+    }
+
+    /// Whether the end-of-archive marker went by: whatever follows is nobody's.
+    pub fn is_over(&self) -> bool {
+        matches!(self.state, State::Done)
+    }
+
+    /// Stream offset before which all is settled: neither an entry that is still to come nor the end-of-archive marker
+    /// begins before it. Once all entries went by, it is where the marker begins, and stays there.
+    pub fn settled(&self) -> u64 {
+        let block = self.offset - self.filled as u64;
+        match &self.state {
+            State::Done => self.marker,
+            State::ZeroBlock => block - BLOCK_BYTES as u64,
+            State::SparseHeader { started, .. } | State::SparsePayload { started, .. } => {
+                started.header_offset
+            }
+            State::Header | State::Skip { .. } | State::Collect { .. } => {
+                self.pending.header_offset.unwrap_or(block)
+            }
+        }
     }
 
     /// Takes the next bytes of the stream, and calls `sink` for every entry whose headers are complete with
@@ -203,6 +227,7 @@ impl Walker {
                 let after_zeros = matches!(before, State::ZeroBlock);
                 if self.block == [0; BLOCK_BYTES] {
                     self.state = if after_zeros { State::Done } else { State::ZeroBlock };
+                    self.marker = if after_zeros { at - BLOCK_BYTES as u64 } else { 0 };
                     Ok(())
                 } else if after_zeros {
                     Err(TarError::LoneZeroBlock { at })

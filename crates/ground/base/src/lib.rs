@@ -6,6 +6,7 @@
 mod clock;
 mod digest;
 mod hint;
+pub mod name;
 mod range;
 mod range_set;
 pub mod size;

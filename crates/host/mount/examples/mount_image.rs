@@ -35,6 +35,7 @@ fn main() {
             blob: layer.descriptor.digest,
             compression: layer.kind.compression,
             source: repository.resilient_blob(&layer.descriptor),
+            annotations: layer.descriptor.annotations.clone(),
             soci: None,
         });
         let layers: Vec<_> = layers.collect();

@@ -23,6 +23,8 @@ pub enum Fault {
     Silent,
     /// The first byte of the body is wrong.
     WrongBytes,
+    /// Of what is sent only so many bytes arrive, and the answer is the 502 of a proxy that lost its registry.
+    TakeOnly(u64),
     /// The answer comes later.
     Delay(Duration),
 }

@@ -47,7 +47,7 @@ impl Call {
 async fn handle(Extract((state, cdn)): Extract<(Arc<State>, bool)>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
     let (origin, cdn_origin) = state.origins();
-    let call = Call {
+    let mut call = Call {
         method: parts.method,
         path: parts.uri.path().to_owned(),
         query: parts.uri.query().unwrap_or_default().to_owned(),
@@ -71,6 +71,11 @@ async fn handle(Extract((state, cdn)): Extract<(Arc<State>, bool)>, request: Req
             }
             response
         }
+        Some(Fault::TakeOnly(bytes)) => {
+            call.body.truncate(*bytes as usize);
+            let _ = answer(&state, &call, None);
+            error(502, "INJECTED", "fault injection")
+        }
         _ if cdn => presigned(&state, &call, fault.as_ref()),
         _ => answer(&state, &call, fault.as_ref()),
     };
@@ -88,6 +93,8 @@ fn begin(state: &State, call: &Call, cdn: bool) -> (usize, Option<Fault>) {
         path: call.path.clone(),
         query: call.query.clone(),
         range: text(header::RANGE),
+        content_range: text(header::CONTENT_RANGE),
+        cache_control: text(header::CACHE_CONTROL),
         authorization: text(header::AUTHORIZATION),
         cdn,
         status: 0,
@@ -211,26 +218,46 @@ fn put_manifest(state: &State, call: &Call, repository: &str, reference: &str) -
     }
 }
 
-/// Monolithic uploads: POST gives a place, PUT fills it.
+/// Uploads: POST gives a place, PATCH adds to what is there, GET says how much that is, PUT adds the rest and ends it.
 fn upload(state: &State, call: &Call, repository: &str, rest: &str) -> Response {
     let mut inner = state.lock();
     let known = |name: &str| call.parameter(name).and_then(|digest| digest.parse::<Digest>().ok());
-    match (&call.method, rest.strip_prefix("uploads/").unwrap_or_default()) {
-        (&Method::POST, "") => {
-            if let Some(digest) = known("mount").filter(|digest| inner.blobs.contains_key(digest)) {
-                return with(status(201), "docker-content-digest", digest.to_string());
-            }
-            inner.uploads_begun += 1;
-            let id = inner.uploads_begun;
-            inner.uploads.insert(id);
-            with(status(202), "location", format!("/v2/{repository}/blobs/uploads/{id}?state=x"))
+    let rest = rest.strip_prefix("uploads/").unwrap_or_default();
+    if (&call.method, rest) == (&Method::POST, "") {
+        if let Some(digest) = known("mount").filter(|digest| inner.blobs.contains_key(digest)) {
+            return with(status(201), "docker-content-digest", digest.to_string());
         }
-        (&Method::PUT, id) => {
-            let open = id.parse().is_ok_and(|id| inner.uploads.remove(&id));
+        inner.uploads_begun += 1;
+        let id = inner.uploads_begun;
+        inner.uploads.insert(id, Vec::new());
+        return with(status(202), "location", format!("/v2/{repository}/blobs/uploads/{id}?state=x"));
+    }
+    let Some((id, taken)) = rest.parse().ok().and_then(|id: u64| Some((id, inner.uploads.get_mut(&id)?)))
+    else {
+        return error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown");
+    };
+    let progress = |code, taken: &[u8]| {
+        let place = format!("/v2/{repository}/blobs/uploads/{id}?state={}", taken.len());
+        let range = format!("0-{}", taken.len().saturating_sub(1));
+        with(with(status(code), "location", place), "range", range)
+    };
+    match call.method {
+        Method::GET => progress(204, taken),
+        Method::PATCH => {
+            let range = call.headers.get(header::CONTENT_RANGE).and_then(|value| value.to_str().ok());
+            let start = range.and_then(|range| range.split_once('-')?.0.parse::<usize>().ok());
+            if start.is_some_and(|start| start != taken.len()) {
+                return progress(416, taken);
+            }
+            taken.extend_from_slice(&call.body);
+            progress(202, taken)
+        }
+        Method::PUT => {
+            let bytes: Bytes = [&taken[..], &call.body].concat().into();
+            inner.uploads.remove(&id);
             match known("digest") {
-                _ if !open => error(404, "BLOB_UPLOAD_UNKNOWN", "upload unknown"),
-                Some(digest) if digest == Digest::of(&call.body) => {
-                    inner.blobs.insert(digest, call.body.clone());
+                Some(digest) if digest == Digest::of(&bytes) => {
+                    inner.blobs.insert(digest, bytes);
                     with(status(201), "docker-content-digest", digest.to_string())
                 }
                 _ => error(400, "DIGEST_INVALID", "provided digest did not match uploaded content"),

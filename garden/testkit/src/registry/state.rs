@@ -1,6 +1,6 @@
 //! What the registry stores and remembers.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -22,6 +22,10 @@ pub struct Logged {
     pub query: String,
     /// The Range header.
     pub range: Option<String>,
+    /// The Content-Range header.
+    pub content_range: Option<String>,
+    /// The Cache-Control header.
+    pub cache_control: Option<String>,
     /// The Authorization header.
     pub authorization: Option<String>,
     /// Whether it came to the content delivery network's address.
@@ -54,7 +58,8 @@ pub(super) struct Inner {
     pub(super) manifests: HashMap<(String, String), Stored>,
     pub(super) rules: Vec<Rule>,
     pub(super) gate: Gate,
-    pub(super) uploads: HashSet<u64>,
+    /// What was sent so far, by the number of the upload.
+    pub(super) uploads: HashMap<u64, Vec<u8>>,
     pub(super) uploads_begun: u64,
     pub(super) log: Vec<Logged>,
 }

@@ -2,12 +2,15 @@
 //!
 //! Registries commonly answer with a redirect to a presigned URL of an object store. That URL is kept and asked
 //! directly, without credentials, until it is refused; then the registry is asked once more.
+//!
+//! Bytes that were wrong are asked for with `Cache-Control: no-cache` the next time, so that a mirror learns of it and
+//! fetches them itself; if they are wrong again, the mirrors are passed over for a while.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use futures::future::BoxFuture;
-use glowplug_base::ByteRange;
+use glowplug_base::{ByteRange, RangeSet};
 use glowplug_oci::Descriptor;
 use glowplug_source::{ByteStream, Kind, RangeSource, SourceError};
 use glowplug_timeline::Cause;
@@ -27,12 +30,28 @@ pub(crate) struct RemoteBlob {
     size: u64,
     /// Where the last redirect led.
     presigned: Mutex<Option<Url>>,
+    doubts: Mutex<Doubts>,
+}
+
+/// Where bytes were wrong.
+#[derive(Debug, Default)]
+struct Doubts {
+    /// Everywhere so far.
+    ever: RangeSet,
+    /// Where nobody has asked anew yet.
+    due: Vec<ByteRange>,
 }
 
 impl RemoteBlob {
     pub(super) fn new(repository: Arc<Upstream>, descriptor: &Descriptor) -> Self {
         let name = descriptor.digest.to_string();
-        Self { repository, name, size: descriptor.size, presigned: Mutex::new(None) }
+        Self {
+            repository,
+            name,
+            size: descriptor.size,
+            presigned: Mutex::new(None),
+            doubts: Mutex::default(),
+        }
     }
 
     fn error(&self, kind: Kind) -> SourceError {
@@ -51,9 +70,25 @@ impl RemoteBlob {
         *self.presigned.lock().unwrap_or_else(PoisonError::into_inner) = url;
     }
 
-    /// The request for `range` at `url`; the whole blob needs no Range header, which caches like best.
-    fn call(&self, url: Url, range: ByteRange) -> Call {
+    fn doubts(&self) -> MutexGuard<'_, Doubts> {
+        self.doubts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether bytes of `range` were wrong and are now asked for anew, for the first time.
+    fn is_due(&self, range: ByteRange) -> bool {
+        let mut doubts = self.doubts();
+        let before = doubts.due.len();
+        doubts.due.retain(|due| !due.overlaps(&range));
+        doubts.due.len() < before
+    }
+
+    /// The request for `range` at `url`; the whole blob needs no Range header, which caches like best. `anew` asks
+    /// whoever lies between not to answer from what it keeps.
+    fn call(&self, url: Url, range: ByteRange, anew: bool) -> Call {
         let mut call = Call::get(url);
+        if anew {
+            call.headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+        }
         if range.start > 0 || range.end < self.size {
             let value = HeaderValue::from_str(&format!("bytes={}-{}", range.start, range.end - 1));
             call.headers.extend(value.ok().map(|value| (header::RANGE, value)));
@@ -62,12 +97,13 @@ impl RemoteBlob {
     }
 
     async fn connect(&self, range: ByteRange) -> Result<Response, SourceError> {
-        if let Some(response) = self.connect_presigned(range).await? {
+        let anew = self.is_due(range);
+        if let Some(response) = self.connect_presigned(range, anew).await? {
             return Ok(response);
         }
         let mut result = Err(self.error(Kind::NotFound));
         for endpoint in self.repository.candidates() {
-            result = self.connect_at(endpoint, range).await;
+            result = self.connect_at(endpoint, range, anew).await;
             match &result {
                 Ok(_) => break,
                 Err(error) => self.repository.failed(endpoint, error),
@@ -77,9 +113,10 @@ impl RemoteBlob {
     }
 
     /// Nothing where there is no such URL, or none that is still good.
-    async fn connect_presigned(&self, range: ByteRange) -> Result<Option<Response>, SourceError> {
+    async fn connect_presigned(&self, range: ByteRange, anew: bool) -> Result<Option<Response>, SourceError> {
         let Some(url) = self.presigned() else { return Ok(None) };
-        let result = self.repository.wire.http.exchange(&self.name, &self.call(url, range), None).await;
+        let call = self.call(url, range, anew);
+        let result = self.repository.wire.http.exchange(&self.name, &call, None).await;
         let response = match result {
             Ok(answer) => answer.response,
             Err(error) => {
@@ -100,9 +137,14 @@ impl RemoteBlob {
         self.accept(response).await.map(Some)
     }
 
-    async fn connect_at(&self, endpoint: &Endpoint, range: ByteRange) -> Result<Response, SourceError> {
+    async fn connect_at(
+        &self,
+        endpoint: &Endpoint,
+        range: ByteRange,
+        anew: bool,
+    ) -> Result<Response, SourceError> {
         let path = format!("{}/blobs/{}", self.repository.repository, self.name);
-        let make = |endpoint: &Endpoint| self.call(endpoint.url(&path, &[]), range);
+        let make = |endpoint: &Endpoint| self.call(endpoint.url(&path, &[]), range, anew);
         let access = self.repository.access(endpoint, false);
         let answer = self.repository.wire.send(&self.name, endpoint, &access, &make).await?;
         let asked = endpoint.url(&path, &[]);
@@ -161,7 +203,7 @@ impl RemoteBlob {
 }
 
 /// `bytes START-LAST/TOTAL` (RFC 9110, section 14.4); TOTAL may be `*`.
-fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
+pub(super) fn parse_content_range(value: &str) -> Option<(u64, u64, Option<u64>)> {
     let (unit, rest) = value.trim().split_once(' ')?;
     let (range, total) = rest.trim().split_once('/')?;
     let (start, last) = range.split_once('-')?;
@@ -176,6 +218,17 @@ impl RangeSource for RemoteBlob {
 
     fn size(&self) -> u64 {
         self.size
+    }
+
+    fn distrust(&self, range: ByteRange) {
+        let mut doubts = self.doubts();
+        if doubts.ever.contains(range) {
+            self.repository.distrust();
+            self.remember(None);
+        } else {
+            doubts.ever.insert(range);
+            doubts.due.push(range);
+        }
     }
 
     fn open(&self, range: ByteRange, _cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {

@@ -1,4 +1,5 @@
-//! Pushing to a registry: blobs in one piece, manifests, and the referrers tag where the API is missing.
+//! Pushing to a registry what is in memory: blobs in one piece, manifests, and the referrers tag where the API is
+//! missing.
 
 use bytes::Bytes;
 use glowplug_base::Digest;
@@ -14,7 +15,7 @@ use crate::{Error, Target};
 
 impl Upstream {
     /// Sends to the registry itself, patiently; mirrors are for reading.
-    async fn push(
+    pub(super) async fn push(
         &self,
         name: &str,
         make: &(dyn Fn(&Endpoint) -> Call + Send + Sync),
@@ -42,7 +43,7 @@ impl Upstream {
     }
 
     /// Whether the blob is there already. A registry that cannot tell is answered by pushing.
-    async fn has_blob(&self, digest: &Digest) -> bool {
+    pub(super) async fn has_blob(&self, digest: &Digest) -> bool {
         let path = format!("{}/blobs/{digest}", self.repository);
         let make = |endpoint: &Endpoint| Call { method: Method::HEAD, ..Call::get(endpoint.url(&path, &[])) };
         let access = self.access(self.origin(), true);
@@ -56,18 +57,7 @@ impl Upstream {
             return Ok(digest);
         }
         let name = digest.to_string();
-        let wrong = |what: &str| Error::Source(SourceError::new(&name, Kind::Protocol(what.to_owned())));
-        let path = format!("{}/blobs/uploads/", self.repository);
-        let begin = |endpoint: &Endpoint| Call {
-            method: Method::POST,
-            body: Some(Bytes::new()),
-            ..Call::get(endpoint.url(&path, &[]))
-        };
-        let headers = self.push(&name, &begin).await?;
-        let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
-        let location = location.ok_or_else(|| wrong("the registry names no place for the upload"))?;
-        let mut place: Url =
-            self.origin().url(&path, &[]).join(location).map_err(|_| wrong("malformed upload location"))?;
+        let mut place = self.begin_upload(&name).await?;
         // The registry's own parameters stay as they are; it may have signed them.
         place.query_pairs_mut().append_pair("digest", &name);
         let put = |_: &Endpoint| {
@@ -78,6 +68,18 @@ impl Upstream {
         };
         self.push(&name, &put).await?;
         Ok(digest)
+    }
+
+    /// A place for an upload.
+    pub(super) async fn begin_upload(&self, name: &str) -> Result<Url, Error> {
+        let path = format!("{}/blobs/uploads/", self.repository);
+        let begin = |endpoint: &Endpoint| Call {
+            method: Method::POST,
+            body: Some(Bytes::new()),
+            ..Call::get(endpoint.url(&path, &[]))
+        };
+        let headers = self.push(name, &begin).await?;
+        upload_place(name, &self.origin().url(&path, &[]), &headers)
     }
 
     pub(super) async fn push_manifest(
@@ -136,4 +138,12 @@ impl Upstream {
         };
         self.push(name, &make).await
     }
+}
+
+/// Where an upload goes on, as the answer of `asked` says.
+pub(super) fn upload_place(name: &str, asked: &Url, headers: &HeaderMap) -> Result<Url, Error> {
+    let wrong = |what: &str| Error::Source(SourceError::new(name, Kind::Protocol(what.to_owned())));
+    let location = headers.get(header::LOCATION).and_then(|value| value.to_str().ok());
+    let location = location.ok_or_else(|| wrong("the registry names no place for the upload"))?;
+    asked.join(location).map_err(|_| wrong("malformed upload location"))
 }

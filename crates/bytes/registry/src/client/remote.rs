@@ -15,7 +15,7 @@ use super::wire::Wire;
 use crate::endpoint::Endpoint;
 use crate::http::{self, Call};
 use crate::repository::verify;
-use crate::{Error, Fetched, Ranges, Repository, Target};
+use crate::{BlobFile, Error, Fetched, Ranges, Repository, Target};
 
 /// Pages of referrers that are followed.
 const MAX_PAGES: usize = 16;
@@ -220,6 +220,10 @@ impl Repository for Remote {
 
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         Box::pin(self.0.push_blob(bytes))
+    }
+
+    fn push_file<'a>(&'a self, blob: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>> {
+        Box::pin(self.0.push_file(blob))
     }
 
     fn push_manifest<'a>(

@@ -17,7 +17,7 @@ use serde::Deserialize;
 
 use super::files::Files;
 use super::source::FileSource;
-use crate::{Error, Fetched, Repository, Target};
+use crate::{BlobFile, Error, Fetched, Repository, Target};
 
 const MANIFEST: &str = "manifest.json";
 /// Bytes that tell a compression.
@@ -176,6 +176,10 @@ impl Repository for DockerArchive {
     }
 
     fn push_blob(&self, _: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
+        Box::pin(async { Err(Error::ReadOnly(self.name.clone())) })
+    }
+
+    fn push_file<'a>(&'a self, _: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>> {
         Box::pin(async { Err(Error::ReadOnly(self.name.clone())) })
     }
 

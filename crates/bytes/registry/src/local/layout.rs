@@ -1,5 +1,6 @@
 //! An OCI image layout (OCI image specification, `image-layout.md`): `index.json` and blobs by digest.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,10 +11,12 @@ use glowplug_source::{Kind, RangeSource, SourceError};
 
 use super::files::{Files, blocking};
 use crate::repository::verify;
-use crate::{Error, Fetched, Repository, Target};
+use crate::{BlobFile, Error, Fetched, Repository, Target};
 
 const INDEX: &str = "index.json";
 const LAYOUT: &str = "oci-layout";
+/// The file of that name in a layout that is made here.
+const NEW_LAYOUT: &[u8] = br#"{"imageLayoutVersion":"1.0.0"}"#;
 /// Docker and containerd write the full name here.
 const IMAGE_NAME: &str = "io.containerd.image.name";
 
@@ -42,6 +45,22 @@ impl Layout {
             None => return Err(files.local_error("no OCI image layout: the file oci-layout is missing")),
         }
         Ok(Self { name: files.path().display().to_string(), inner: Arc::new(Inner { files, limits }) })
+    }
+
+    /// Makes an empty layout of `dir`, unless there is one. Blocks.
+    pub(crate) fn create(dir: &Path) -> Result<(), Error> {
+        let index = Index::new(Vec::new());
+        let index = serde_json::to_vec(&index).map_err(std::io::Error::other);
+        // The file that makes a directory a layout comes last.
+        for (name, bytes) in [(INDEX, index), (LAYOUT, Ok(NEW_LAYOUT.to_vec()))] {
+            let path = dir.join(name);
+            if !path.exists() {
+                bytes
+                    .and_then(|bytes| write_atomically(&path, &bytes))
+                    .map_err(|source| Error::File { path, source })?;
+            }
+        }
+        Ok(())
     }
 }
 
@@ -163,6 +182,14 @@ impl Inner {
         Ok(digest)
     }
 
+    fn push_file(&self, blob: &BlobFile) -> Result<(), Error> {
+        let path = self.files.writable()?.join(blob_path(&blob.digest));
+        if path.exists() {
+            return Ok(());
+        }
+        move_to(&blob.path, &path).map_err(|source| Error::File { path, source })
+    }
+
     fn push_manifest(&self, target: &Target, bytes: &[u8], media_type: &str) -> Result<Digest, Error> {
         let document = Document::parse(bytes, Some(media_type), &self.limits)
             .map_err(|source| Error::Document { name: self.label(target), source })?;
@@ -206,13 +233,33 @@ fn referrer(mut entry: Descriptor, document: Document) -> Descriptor {
 }
 
 /// Readers see the old file or the new one, whole.
-fn write_atomically(path: &std::path::Path, bytes: &[u8]) -> std::io::Result<()> {
+fn write_atomically(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let temporary = beside(path)?;
+    std::fs::write(&temporary, bytes)?;
+    std::fs::rename(&temporary, path)
+}
+
+/// Makes the file `from` the file `to`, which readers see whole or not at all.
+fn move_to(from: &Path, to: &Path) -> std::io::Result<()> {
+    let temporary = beside(to)?;
+    match std::fs::rename(from, to) {
+        Err(error) if error.kind() == std::io::ErrorKind::CrossesDevices => {
+            let copied = std::fs::copy(from, &temporary).and_then(|_| std::fs::rename(&temporary, to));
+            if copied.is_err() {
+                let _ = std::fs::remove_file(&temporary);
+            }
+            copied
+        }
+        renamed => renamed,
+    }
+}
+
+/// A name for what will be `path`, in its directory, which is made.
+fn beside(path: &Path) -> std::io::Result<std::path::PathBuf> {
     let parent = path.parent().ok_or(std::io::ErrorKind::InvalidInput)?;
     std::fs::create_dir_all(parent)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    let temporary = parent.join(format!(".{name}.{}", std::process::id()));
-    std::fs::write(&temporary, bytes)?;
-    std::fs::rename(&temporary, path)
+    Ok(parent.join(format!(".{name}.{}", std::process::id())))
 }
 
 impl Repository for Layout {
@@ -246,6 +293,16 @@ impl Repository for Layout {
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         let inner = self.inner.clone();
         Box::pin(blocking(self.name.clone().into(), move || inner.push_blob(&bytes)))
+    }
+
+    fn push_file<'a>(&'a self, blob: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>> {
+        let (inner, blob) = (self.inner.clone(), blob.clone());
+        Box::pin(blocking(self.name.clone().into(), move || inner.push_file(&blob)))
+    }
+
+    /// The layout itself, if it is a directory.
+    fn spool_dir(&self) -> Option<&Path> {
+        self.inner.files.writable().ok()
     }
 
     fn push_manifest<'a>(

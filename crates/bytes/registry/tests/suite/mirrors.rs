@@ -1,6 +1,6 @@
 //! Mirrors, TLS, certificates, proxies of tags.
 
-use glowplug_base::Hinted as _;
+use glowplug_base::{ByteRange, Hinted as _};
 use glowplug_oci::{Descriptor, Source};
 use glowplug_registry::{Error, Options};
 use glowplug_source::Kind;
@@ -142,4 +142,46 @@ async fn a_mirror_with_wrong_bytes_is_distrusted() {
     assert_eq!(repository.small_blob(&descriptor, 1000).await.unwrap(), bytes);
     assert_eq!(mirror.log().len(), 1);
     assert!(!repository.distrust(), "there is nobody left to distrust");
+}
+
+#[tokio::test]
+async fn wrong_bytes_are_asked_for_anew_and_then_elsewhere() {
+    let (mirror, origin) = (TestRegistry::start(), TestRegistry::start());
+    let bytes = noise(1000);
+    let descriptor = Descriptor::of("x/y", &bytes);
+    mirror.put_wrong_blob(descriptor.digest, vec![0; 1000]);
+    origin.put_blob(bytes.clone());
+    let client = client(with_mirror(&origin.host(), &[mirror.host()]));
+    let blob = open(&client, &origin, "app").await.resilient_blob(&descriptor);
+    assert_ne!(read(&*blob, 10, 20).await.unwrap(), bytes[10..20]);
+    blob.distrust(ByteRange::new(10, 20));
+    // What it is asked for beside that may come from what it keeps.
+    assert_ne!(read(&*blob, 20, 30).await.unwrap(), bytes[20..30]);
+    assert_ne!(read(&*blob, 10, 20).await.unwrap(), bytes[10..20]);
+    blob.distrust(ByteRange::new(10, 20));
+    assert_eq!(read(&*blob, 10, 20).await.unwrap(), bytes[10..20]);
+    let anew: Vec<_> = mirror.log().into_iter().map(|asked| asked.cache_control).collect();
+    assert_eq!(anew, [None, None, Some("no-cache".to_owned())]);
+    assert_eq!(origin.log().len(), 1);
+}
+
+#[tokio::test]
+async fn a_blobs_length_is_what_the_answer_for_its_first_byte_tells() {
+    let registry = TestRegistry::start();
+    let digest = registry.put_blob(noise(1000));
+    let empty = registry.put_blob(Vec::new());
+    let missing = glowplug_base::Digest::of(b"missing");
+    let reference = registry.reference("app:v1").parse().unwrap();
+    let client = client(options());
+    for redirect in [false, true] {
+        registry.redirect_blobs(redirect);
+        assert_eq!(client.blob_size(&reference, &digest).await.unwrap(), 1000);
+        assert_eq!(client.blob_size(&reference, &empty).await.unwrap(), 0);
+        assert!(client.blob_size(&reference, &missing).await.unwrap_err().is_not_found());
+    }
+    registry.inject(Rule::blobs(Fault::IgnoreRange));
+    assert_eq!(client.blob_size(&reference, &digest).await.unwrap(), 1000);
+    registry.clear_faults();
+    registry.inject(Rule::blobs(Fault::Status(503)).times(2));
+    assert_eq!(client.blob_size(&reference, &digest).await.unwrap(), 1000);
 }

@@ -3,10 +3,10 @@
 use bytes::Bytes;
 use glowplug_base::Digest;
 use glowplug_oci::{Descriptor, media};
-use glowplug_registry::{Error, Repository, Target};
+use glowplug_registry::{BlobFile, Client, Error, Options, Repository, Target};
 use glowplug_testkit::{Auth, Fault, ImageBuilder, Layer, Rule, TestRegistry};
 
-use crate::{amd64, client, open, options, resolved, source};
+use crate::{amd64, client, noise, open, options, resolved, source};
 
 /// An artifact about the image `subject`.
 fn artifact(subject: &Descriptor, note: &str) -> Bytes {
@@ -58,6 +58,110 @@ async fn pushing_is_patient_and_needs_no_head() {
     registry.inject(Rule::any(Fault::Throttle(Some("0".into()))).method("PUT").times(1));
     let digest = repository.push_blob(Bytes::from_static(b"content")).await.unwrap();
     assert_eq!(registry.blob(&digest).unwrap(), "content");
+}
+
+/// A file with `bytes`, which lasts as long as the directory.
+fn file_of(bytes: &[u8]) -> (tempfile::TempDir, BlobFile) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("blob");
+    std::fs::write(&path, bytes).unwrap();
+    (dir, BlobFile { path, digest: Digest::of(bytes), size: bytes.len() as u64 })
+}
+
+/// A client that pushes in pieces of 1000 bytes.
+fn in_pieces() -> Client {
+    client(Options { upload_piece_bytes: 1000, ..options() })
+}
+
+/// The pieces that were sent so far.
+fn pieces(registry: &TestRegistry) -> Vec<String> {
+    registry.log().into_iter().filter_map(|logged| logged.content_range).collect()
+}
+
+#[tokio::test]
+async fn a_file_is_pushed_in_pieces_and_only_if_it_is_not_there() {
+    for length in [0, 1, 999, 1000, 1001, 4500] {
+        let bytes = noise(length);
+        let (_dir, blob) = file_of(&bytes);
+        let registry = TestRegistry::start();
+        registry.set_auth(Auth::anonymous_bearer());
+        let repository = open(&in_pieces(), &registry, "app").await;
+        repository.push_file(&blob).await.unwrap();
+        assert_eq!(registry.blob(&blob.digest).unwrap(), bytes);
+        assert_eq!(pieces(&registry).len(), length.div_ceil(1000));
+        registry.clear_log();
+        repository.push_file(&blob).await.unwrap();
+        assert!(registry.log().iter().all(|logged| logged.method == "HEAD"));
+    }
+}
+
+#[tokio::test]
+async fn a_push_that_was_cut_off_goes_on_where_the_registry_says() {
+    let bytes = noise(3000);
+    let (_dir, blob) = file_of(&bytes);
+    let registry = TestRegistry::start();
+    let repository = open(&in_pieces(), &registry, "app").await;
+    // More often than there are attempts: what counts is progress.
+    registry.inject(Rule::any(Fault::TakeOnly(300)).method("PATCH").times(6));
+    repository.push_file(&blob).await.unwrap();
+    assert_eq!(registry.blob(&blob.digest).unwrap(), bytes);
+    let sent = pieces(&registry);
+    let starts: Vec<&str> = sent.iter().map(|range| range.split_once('-').unwrap().0).collect();
+    assert_eq!(starts, ["0", "300", "600", "900", "1200", "1500", "1800", "2800"]);
+}
+
+#[tokio::test]
+async fn a_push_whose_place_is_lost_begins_anew() {
+    let bytes = noise(3000);
+    let (_dir, blob) = file_of(&bytes);
+    let registry = TestRegistry::start();
+    let repository = open(&in_pieces(), &registry, "app").await;
+    registry.inject(Rule::any(Fault::Status(404)).method("PATCH").skip(1).times(1));
+    registry.inject(Rule::any(Fault::Status(404)).on("/blobs/uploads/").method("GET").times(1));
+    repository.push_file(&blob).await.unwrap();
+    assert_eq!(registry.blob(&blob.digest).unwrap(), bytes);
+    assert_eq!(pieces(&registry).len(), 1 + 1 + 3);
+
+    // One that never takes anything is given up.
+    let registry = TestRegistry::start();
+    let repository = open(&in_pieces(), &registry, "app").await;
+    registry.inject(Rule::any(Fault::Status(500)).method("PATCH"));
+    assert!(repository.push_file(&blob).await.is_err());
+    registry.clear_faults();
+    registry.inject(Rule::any(Fault::Status(403)).method("PATCH"));
+    registry.clear_log();
+    assert!(repository.push_file(&blob).await.is_err());
+    assert_eq!(pieces(&registry).len(), 1, "what is refused is not tried again");
+    assert!(registry.blob(&blob.digest).is_none());
+
+    let missing = BlobFile { path: "/nonexistent/blob".into(), ..blob };
+    registry.clear_faults();
+    assert!(repository.push_file(&missing).await.is_err());
+}
+
+#[tokio::test]
+async fn a_layout_is_made_and_takes_files() {
+    let dir = tempfile::tempdir().unwrap();
+    let to = format!("oci:{}", dir.path().join("new/layout").display()).parse().unwrap();
+    let repository = client(options()).create(&to).await.unwrap();
+    let bytes = noise(2000);
+    let (_dir, blob) = file_of(&bytes);
+    repository.push_file(&blob).await.unwrap();
+    let descriptor = Descriptor::new("a/b", blob.digest, blob.size);
+    assert_eq!(repository.small_blob(&descriptor, 5000).await.unwrap(), bytes);
+    let image = ImageBuilder::new().platform(&amd64()).build();
+    repository.push_blob(image.config.clone()).await.unwrap();
+    repository
+        .push_manifest(&Target::Tag("v1".into()), image.manifest.clone(), &image.media_type)
+        .await
+        .unwrap();
+    // One that is there stays as it is.
+    let again = client(options()).create(&to).await.unwrap();
+    assert_eq!(again.document(&Target::Tag("v1".into())).await.unwrap().digest, image.digest());
+    assert_eq!(again.spool_dir(), Some(&*dir.path().join("new/layout")));
+
+    let archive = format!("oci-archive:{}", dir.path().join("x.tar").display()).parse().unwrap();
+    assert!(matches!(client(options()).create(&archive).await.unwrap_err(), Error::ReadOnly(_)));
 }
 
 #[tokio::test]

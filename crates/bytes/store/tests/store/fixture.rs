@@ -85,6 +85,8 @@ impl Sample {
             origin: Origin::Streamed,
             entries,
             spans,
+            chunks: Vec::new(),
+            prefetch: Vec::new(),
         };
         let mut data = Vec::new();
         for span in 0..index.spans.len() {

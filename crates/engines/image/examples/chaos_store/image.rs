@@ -92,7 +92,13 @@ pub fn spec(dir: &Path, form: usize) -> LayerSpec {
     let bytes = std::fs::read(blob(dir, form)).unwrap();
     let digest = Digest::of(&bytes);
     let source = Arc::new(Spoken(MemorySource::new(FORMS[form].0, bytes)));
-    LayerSpec { blob: digest, compression: FORMS[form].1, source, soci: None }
+    LayerSpec {
+        blob: digest,
+        compression: FORMS[form].1,
+        source,
+        annotations: Default::default(),
+        soci: None,
+    }
 }
 
 #[derive(Debug)]

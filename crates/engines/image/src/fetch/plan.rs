@@ -1,6 +1,6 @@
 //! What to prefetch next: the profile's order first, then everything, from where readers were last.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use glowplug_layer::Recipe;
@@ -12,6 +12,10 @@ use glowplug_timeline::Cause;
 const STARTING_RUN_BYTES: u64 = 1024 * 1024;
 /// The same when the start is over: a round trip is small beside it.
 const SETTLED_RUN_BYTES: u64 = 8 * 1024 * 1024;
+/// Blob bytes of one prefetch request, before the start is over or `settled`.
+pub(super) const fn run_bytes(settled: bool) -> u64 {
+    if settled { SETTLED_RUN_BYTES } else { STARTING_RUN_BYTES }
+}
 /// How far ahead in the profile a neighbour may stand to come along in one request.
 const PROFILE_LOOKAHEAD: usize = 64;
 
@@ -28,17 +32,31 @@ struct State {
     profile: VecDeque<(usize, usize)>,
     /// Where the sweep over everything goes on: layer and span.
     sweep: (usize, usize),
+    /// Layers that the sweep leaves to their audit.
+    audited: HashSet<usize>,
 }
 
 impl Plan {
     pub(super) fn new(layers: Vec<Arc<Layer>>) -> Self {
-        Self { layers, state: Mutex::new(State { profile: VecDeque::new(), sweep: (0, 0) }) }
+        let state = State { profile: VecDeque::new(), sweep: (0, 0), audited: HashSet::new() };
+        Self { layers, state: Mutex::new(state) }
+    }
+
+    /// Leaves the rest of these layers to others, until they are handed back by leaving none.
+    pub(super) fn leave(&self, layers: &[usize]) {
+        self.lock().audited = layers.iter().copied().collect();
     }
 
     /// Sets the order of the start profile.
     pub(super) fn expect(&self, order: Vec<(usize, usize)>) {
         let known = |(layer, span): &(usize, usize)| *span < self.layers[*layer].index().spans.len();
         self.lock().profile = order.into_iter().filter(known).collect();
+    }
+
+    /// Puts spans before what the start profile still has.
+    pub(super) fn hasten(&self, spans: impl DoubleEndedIterator<Item = (usize, usize)>) {
+        let mut state = self.lock();
+        spans.rev().for_each(|span| state.profile.push_front(span));
     }
 
     /// Whether the start profile has spans left to bring.
@@ -54,7 +72,7 @@ impl Plan {
 
     /// The next run to bring, claimed; nothing when all is here or on its way.
     pub(super) fn next(&self, settled: bool) -> Option<(usize, Vec<Ticket>, Cause)> {
-        let limit = if settled { SETTLED_RUN_BYTES } else { STARTING_RUN_BYTES };
+        let limit = run_bytes(settled);
         let mut state = self.lock();
         while let Some((layer, span)) = state.profile.pop_front() {
             if let Claim::Mine(ticket) = self.layers[layer].claim(span) {
@@ -70,6 +88,9 @@ impl Plan {
         // Once around: the rest of the layer, the others, and at last what lies before.
         for step in 0..=count {
             let layer = (first + step) % count.max(1);
+            if state.audited.contains(&layer) {
+                continue;
+            }
             let spans = self.layers.get(layer)?.index().spans.len();
             let range = match step {
                 0 => from..spans,

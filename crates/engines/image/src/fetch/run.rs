@@ -13,10 +13,10 @@ use glowplug_timeline::Cause;
 
 use super::Fetcher;
 use super::courtesy::politely;
+use crate::claim;
 use crate::decode::decode;
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
-use crate::soci;
 
 /// Network pieces that may wait for the decoder of a restreamed layer.
 const PIECES_AHEAD: usize = 16;
@@ -92,14 +92,17 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
         // Wrong bytes are asked for once more: a proxy or a cable may have garbled them. The store never sees them.
         tracing::warn!(layer = %supply.source.name(), span = ticket.span(), %reason, "wrong bytes, fetching them again");
         let range = supply.layer.index().spans[ticket.span()].blob;
+        supply.source.distrust(range);
         match read_all(&*supply.source, range, cause).await {
             Ok(second) => {
                 let same = second == bytes;
                 let (again, ticket) = land(&this, layer, ticket, second.into(), polite).await;
                 if let (Err(reason), Some(ticket)) = (again, ticket) {
                     if same {
-                        soci::doubt(&supply.layer, ticket.span());
+                        claim::doubt(&supply.layer, ticket.span());
                     }
+                    // The next reader's request goes past whoever answered both times.
+                    supply.source.distrust(range);
                     let message = format!("{}: span {}: {reason}", supply.source.name(), ticket.span());
                     ticket.fail(FlightError::io(message));
                 }

@@ -41,10 +41,7 @@ impl Image {
 
     /// The file that has its bytes at `offset` of a layer's data file, for people.
     pub fn path_at(&self, layer: usize, offset: u64) -> String {
-        let entries = &self.fetcher.supplies()[layer].layer.index().entries;
-        // Placed in the order of the entries, so that the last one that begins at or before the offset has it.
-        let with_data = entries.iter().filter_map(|entry| Some((entry, entry.extents.first()?.data)));
-        let found = with_data.take_while(|(_, data)| *data <= offset).last();
-        found.map_or_else(String::new, |(entry, _)| format!("/{}", String::from_utf8_lossy(&entry.path)))
+        let found = self.entry_at(layer, offset);
+        found.map_or_else(String::new, |(_, entry)| format!("/{}", String::from_utf8_lossy(&entry.path)))
     }
 }

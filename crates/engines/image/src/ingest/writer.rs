@@ -12,6 +12,7 @@ use glowplug_tarwalk::{Limits, TarError, Walker, normalise};
 
 use super::decoder::{Piece, Way};
 use crate::ImageError;
+use crate::claim::kind;
 
 /// The image of a span is written in pieces of this size at most, so that a long span needs no long buffer.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -114,11 +115,15 @@ impl Writer {
         let kind = kind(entry.kind);
         let link =
             if kind == Kind::Hardlink { normalise(&entry.link).map_err(|e| named(&e))? } else { entry.link };
-        let mut extents = Vec::with_capacity(entry.extents.len());
+        let mut extents: Vec<Extent> = Vec::with_capacity(entry.extents.len());
         for extent in entry.extents.iter().filter(|extent| extent.len > 0) {
-            let data = self
-                .cursor
-                .place(extent.file_offset, extent.len)
+            let place = match extents.last() {
+                None => self.cursor.place(extent.file_offset, extent.len),
+                Some(before) => {
+                    self.cursor.place_behind(before.file + before.len, extent.file_offset, extent.len)
+                }
+            };
+            let data = place
                 .ok_or_else(|| ImageError::layer(self.blob, "the layer is larger than a file can be"))?;
             let placed =
                 Extent { file: extent.file_offset, stream: extent.stream_offset, data, len: extent.len };
@@ -149,7 +154,7 @@ impl Writer {
         Ok(())
     }
 
-    /// Fills the gap up to `data` with zeros: the hole between two files, never more than a block.
+    /// Fills the gap up to `data` with zeros: between two files less than a block, in a sparse file a short hole.
     fn pad_to(&mut self, data: u64) -> Result<(), ImageError> {
         let here = self.span.image_at + self.span.image.len() as u64;
         let gap = data.saturating_sub(here) as usize;
@@ -222,6 +227,8 @@ impl Writer {
             origin: Origin::Streamed,
             entries: self.entries,
             spans: self.spans,
+            chunks: Vec::new(),
+            prefetch: Vec::new(),
         };
         Ok(Written { builder: self.builder, index })
     }
@@ -236,18 +243,5 @@ pub(super) struct Written {
 impl Written {
     pub(super) fn publish(self, store: &Store) -> Result<Arc<Layer>, ImageError> {
         Ok(self.builder.finish(store, &self.index, true)?)
-    }
-}
-
-const fn kind(kind: glowplug_tarwalk::Kind) -> Kind {
-    use glowplug_tarwalk::Kind as Tar;
-    match kind {
-        Tar::File => Kind::File,
-        Tar::Directory => Kind::Directory,
-        Tar::Symlink => Kind::Symlink,
-        Tar::Hardlink => Kind::Hardlink,
-        Tar::Char => Kind::Char,
-        Tar::Block => Kind::Block,
-        Tar::Fifo => Kind::Fifo,
     }
 }

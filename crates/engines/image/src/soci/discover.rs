@@ -1,12 +1,13 @@
 //! Finds the SOCI index beside an image. Nothing here fails: an image without a usable index is a plain image.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use glowplug_base::Digest;
 use glowplug_oci::{Descriptor, Manifest};
 use glowplug_registry::{Repository, Target};
 use glowplug_toc::index::{ARTIFACT_TYPE_V1, INDEX_DIGEST_ANNOTATION};
-use glowplug_toc::{IndexVersion, SociIndex, Ztoc, ZtocDescriptor, ZtocLimits, ztoc};
+use glowplug_toc::{IndexVersion, Prefetch, SociIndex, Ztoc, ZtocDescriptor, ZtocLimits, prefetch, ztoc};
 use tokio::sync::OnceCell;
 
 use crate::error::chain;
@@ -15,6 +16,8 @@ use crate::error::chain;
 const MAX_REFERRERS: usize = 4;
 /// Bytes that a zTOC may have beside those of its layer: one that is larger costs more than it can save.
 const ZTOC_ALLOWANCE_BYTES: u64 = 1024 * 1024;
+/// Longest prefetch list that is fetched, in bytes: some 25,000 ranges of spans.
+const MAX_PREFETCH_BYTES: u64 = 1024 * 1024;
 
 /// Looks for the index of one image when it is first needed, and once only.
 #[derive(Debug)]
@@ -46,6 +49,27 @@ impl Lookup {
     pub async fn ztoc(&self, blob: &Digest, blob_size: u64) -> Option<Ztoc> {
         fetch(&*self.repository, self.index().await?, blob, blob_size).await
     }
+
+    /// The spans of the layer `blob` that the image's publisher wants fetched first, most urgent first; none where no usable list
+    /// was published.
+    pub async fn prefetch(&self, blob: &Digest) -> Vec<Range<u32>> {
+        let Some(index) = self.index().await else { return Vec::new() };
+        let mut wanted = Vec::new();
+        for listed in index.prefetches.iter().filter(|listed| listed.layer_digest == *blob) {
+            let descriptor = Descriptor::new(prefetch::MEDIA_TYPE, listed.digest, listed.size);
+            let bytes = self.repository.small_blob(&descriptor, MAX_PREFETCH_BYTES).await;
+            let parsed =
+                bytes.map_err(|e| chain(&e)).and_then(|b| Prefetch::parse(&b).map_err(|e| chain(&e)));
+            match parsed {
+                Ok(list) => wanted.extend(list.spans),
+                Err(reason) => {
+                    tracing::warn!(layer = %blob, list = %listed.digest, %reason, "the prefetch list cannot be used");
+                }
+            }
+        }
+        wanted.sort_by_key(|range| (range.priority, range.start_span));
+        wanted.iter().map(|range| range.start_span..range.end_span.saturating_add(1)).collect()
+    }
 }
 
 /// The index of an image, given by its manifest and the manifest's digest: the one that the manifest names, or one that
@@ -74,15 +98,18 @@ pub async fn find(repository: &dyn Repository, manifest: &Manifest, digest: &Dig
     let wanted = |referrer: &&Descriptor| {
         referrer.artifact_type.as_deref().is_none_or(|kind| kind == ARTIFACT_TYPE_V1)
     };
+    let mut usable = None;
     for referrer in referrers.iter().filter(wanted).take(MAX_REFERRERS) {
         match read(repository, referrer.digest, Some(digest)).await {
-            Ok(index) => return Some(index),
+            // The same index with lists of what is wanted first says more than the one without.
+            Ok(index) if !index.prefetches.is_empty() => return Some(index),
+            Ok(index) => usable = usable.or(Some(index)),
             Err(reason) => {
                 tracing::warn!(image = %digest, index = %referrer.digest, %reason, "the SOCI index cannot be used");
             }
         }
     }
-    None
+    usable
 }
 
 /// Reads an index: of version 1 about `subject`, or of version 2 without one.

@@ -4,26 +4,22 @@ use std::sync::Arc;
 
 use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{
-    BLOCK_BYTES, Check, Cursor, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef,
+    Check, Cursor, Entry, Extent, Kind, LayerIndex, Origin, Recipe, Span, WindowRef, boundary,
 };
 use glowplug_oci::Compression;
 use glowplug_store::{Layer, Store};
-use glowplug_tarwalk::normalise;
 use glowplug_toc::ztoc::WINDOW_BYTES;
-use glowplug_toc::{Compression as ZtocCompression, EntryKind, Ztoc, ZtocEntry};
+use glowplug_toc::{Compression as ZtocCompression, Ztoc, ZtocEntry};
 
 use super::SociError;
+use crate::claim::{Claimed, MAX_SPAN_BYTES};
 
-/// Longest span taken, in bytes of the stream: what one fault may have to decode, and hold in memory.
-const MAX_SPAN_BYTES: u64 = 32 * 1024 * 1024;
 /// Bytes of the stream that a byte of deflate data can give at most.
 const MAX_RATIO: u64 = 1032;
 /// Compressed bytes granted beyond the span's own: it may begin in the middle of a code.
 const RATIO_SLACK_BYTES: u64 = 8;
 /// Length of a tar header, in bytes; payloads begin at multiples of it.
 const TAR_BLOCK_BYTES: u64 = 512;
-/// Longest name or link target, in bytes: the kernel's `PATH_MAX`, which the tar walker also has.
-const MAX_NAME_BYTES: usize = 4096;
 /// Before the name of an extended attribute in a PAX record.
 const XATTR_PREFIX: &[u8] = b"SCHILY.xattr.";
 /// Before the PAX records of sparse files.
@@ -84,6 +80,8 @@ pub fn from_ztoc(
             origin: Origin::Soci,
             entries,
             spans: Vec::with_capacity(ztoc.span_digests.len()),
+            chunks: Vec::new(),
+            prefetch: Vec::new(),
         },
         windows: Vec::new(),
     };
@@ -113,34 +111,18 @@ fn convert(entry: &ZtocEntry, layer: Digest, number: usize, cursor: &mut Cursor)
         layer,
         reason: format!("entry {number}: {reason}"),
     };
-    if entry.name.len() > MAX_NAME_BYTES || entry.link.len() > MAX_NAME_BYTES {
-        return Err(wrong(&"name too long"));
-    }
     if entry.pax.keys().any(|key| key.starts_with(SPARSE_PREFIX)) {
         let what = format!("the sparse file {:?}", String::from_utf8_lossy(&entry.name));
         return Err(SociError::Unsupported { layer, what });
     }
-    let kind = match entry.kind {
-        EntryKind::Regular => Kind::File,
-        EntryKind::Directory => Kind::Directory,
-        EntryKind::Symlink => Kind::Symlink,
-        EntryKind::Hardlink => Kind::Hardlink,
-        EntryKind::Character => Kind::Char,
-        EntryKind::Block => Kind::Block,
-        EntryKind::Fifo => Kind::Fifo,
-    };
-    let link = match kind {
-        Kind::Hardlink => normalise(&entry.link).map_err(|e| wrong(&e))?,
-        _ if entry.link.contains(&0) => return Err(wrong(&"link contains a NUL byte")),
-        _ => entry.link.clone(),
-    };
+    let claimed = Claimed::of(entry.kind, &entry.name, &entry.link).map_err(|reason| wrong(&reason))?;
     let size = entry.payload_size();
     let mut extents = Vec::new();
     if size > 0 {
         let data = cursor.place(0, size).ok_or_else(|| wrong(&"it ends beyond the largest file"))?;
         extents.push(Extent { file: 0, stream: entry.offset, data, len: size });
     }
-    let device = match kind {
+    let device = match claimed.kind {
         Kind::Char | Kind::Block => {
             let number = |value: i64| u32::try_from(value).map_err(|_| wrong(&"device number out of range"));
             (number(entry.dev_major)?, number(entry.dev_minor)?)
@@ -152,9 +134,9 @@ fn convert(entry: &ZtocEntry, layer: Digest, number: usize, cursor: &mut Cursor)
         (!name.is_empty()).then(|| (name.to_vec(), value.clone()))
     };
     Ok(Entry {
-        path: normalise(&entry.name).map_err(|e| wrong(&e))?,
-        kind,
-        link,
+        path: claimed.path,
+        kind: claimed.kind,
+        link: claimed.link,
         mode: (entry.mode & 0o7777) as u32,
         uid: entry.uid,
         gid: entry.gid,
@@ -212,15 +194,5 @@ impl<'a> Imported<'a> {
         } else {
             Err(format!("its spans end at {stream_at}, the layer at {}", index.stream_size))
         }
-    }
-}
-
-/// Where in the data file a span ends that ends at `at` in the stream. Between two files the gap belongs to it.
-fn boundary(extents: &[Extent], data_size: u64, at: u64) -> u64 {
-    let next = extents.partition_point(|extent| extent.stream + extent.len <= at);
-    match extents.get(next) {
-        None => data_size,
-        Some(extent) if extent.stream < at => extent.data + (at - extent.stream),
-        Some(extent) => extent.data - extent.data % BLOCK_BYTES,
     }
 }

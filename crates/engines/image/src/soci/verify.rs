@@ -3,14 +3,15 @@
 //! The span's bytes are the blob's: their digest was right. Whether the zTOC tells the truth about what they are shows
 //! only now: they decode from where it says, they hold the tar headers before each file that begins in the span, and the
 //! stream's own bytes before the next span. One that does not is a lie, and the layer is distrusted from then on. Bytes
-//! that do not match their digest prove nothing while they may come right when asked for again; see [`doubt`].
+//! that do not match their digest prove nothing while they may come right when asked for again; see [`crate::claim::doubt`].
 
 use glowplug_base::ByteRange;
 use glowplug_gzindex::GzError;
-use glowplug_layer::{Entry, Kind, LayerIndex, Origin, Recipe};
+use glowplug_layer::{Entry, LayerIndex, Origin, Recipe};
 use glowplug_store::Layer;
 use glowplug_tarwalk::{Kind as TarKind, Limits, Walker, normalise};
 
+use crate::claim::difference;
 use crate::error::chain;
 
 /// Payloads end and headers begin at multiples of this many bytes.
@@ -37,14 +38,6 @@ pub(crate) fn verify(layer: &Layer, span: usize, window: &[u8], stream: &[u8]) -
 /// What it means that a span's bytes, whose digest was right, do not decode: the zTOC is wrong about where they begin.
 pub(crate) fn undecodable(layer: &Layer, span: usize, error: &GzError) -> String {
     refute(layer, format!("the index is wrong about where span {span} begins: {error}"))
-}
-
-/// What it means that bytes which do not match the digest of their span came twice, and the same: either the blob is
-/// damaged where it lies or the zTOC's digest is wrong. The layer's own digest tells which when it streams by.
-pub(crate) fn doubt(layer: &Layer, span: usize) {
-    if layer.index().origin == Origin::Soci {
-        layer.doubt(&format!("span {span} does not match its digest, twice"));
-    }
 }
 
 /// Distrusts the layer if its index came from a zTOC. Gives the reason back.
@@ -143,7 +136,7 @@ fn compare(expected: &[Entry], headers: &[u8]) -> Result<(), String> {
     {
         return Err("its headers are elsewhere".to_owned());
     }
-    match found.iter().zip(expected).find(|(found, expected)| !same(found, expected)) {
+    match found.iter().zip(expected).find(|(found, expected)| difference(found, expected).is_some()) {
         None => Ok(()),
         Some((found, _)) => Err(format!("the layer has {:?} there", String::from_utf8_lossy(&found.path))),
     }
@@ -154,7 +147,7 @@ fn compare_start(expected: &[Entry], bytes: &[u8], last: bool) -> Result<(), Str
     let mut found = Vec::new();
     Walker::new(Limits::default()).push(bytes, &mut |entry| found.push(entry)).map_err(|e| e.to_string())?;
     let differs = |(number, found): &(usize, &glowplug_tarwalk::Entry)| {
-        expected.get(*number).is_none_or(|expected| !same(found, expected))
+        expected.get(*number).is_none_or(|expected| difference(found, expected).is_some())
     };
     match (found.iter().enumerate().find(differs), expected.get(found.len())) {
         (Some((_, found)), _) => {
@@ -183,31 +176,4 @@ fn compare_own(expected: &Entry, block: &[u8]) -> Result<(), String> {
     } else {
         Err("its header is elsewhere".to_owned())
     }
-}
-
-/// Owners and times are left out: a global header long before may have set them.
-fn same(found: &glowplug_tarwalk::Entry, expected: &Entry) -> bool {
-    let kind = match found.kind {
-        TarKind::File => Kind::File,
-        TarKind::Directory => Kind::Directory,
-        TarKind::Symlink => Kind::Symlink,
-        TarKind::Hardlink => Kind::Hardlink,
-        TarKind::Char => Kind::Char,
-        TarKind::Block => Kind::Block,
-        TarKind::Fifo => Kind::Fifo,
-    };
-    let same_link = match kind {
-        Kind::Hardlink => normalise(&found.link).is_ok_and(|link| link == expected.link),
-        Kind::Symlink => found.link == expected.link,
-        _ => true,
-    };
-    let is_device = matches!(kind, Kind::Char | Kind::Block);
-    kind == expected.kind
-        && same_link
-        && normalise(&found.path).is_ok_and(|path| path == expected.path)
-        && found.mode == expected.mode
-        && found.size == expected.size
-        && (!is_device || (found.dev_major, found.dev_minor) == expected.device)
-        // libarchive's attributes, which SOCI does not know, may be missing.
-        && expected.xattrs.iter().all(|xattr| found.xattrs.contains(xattr))
 }

@@ -9,7 +9,7 @@ use glowplug_base::{Clock, Digest};
 use glowplug_image::soci::{self, Lookup};
 use glowplug_image::{Image, LayerSpec, Opened, open};
 use glowplug_oci::{Compression, Descriptor, Manifest, media};
-use glowplug_registry::{Error, Fetched, Repository, Target};
+use glowplug_registry::{BlobFile, Error, Fetched, Repository, Target};
 use glowplug_source::{Kind, MemorySource, RangeSource, SourceError};
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer, Tree};
@@ -143,6 +143,10 @@ impl Repository for Shelf {
         panic!("nothing is pushed")
     }
 
+    fn push_file<'a>(&'a self, _: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>> {
+        panic!("nothing is pushed")
+    }
+
     fn push_manifest<'a>(
         &'a self,
         _: &'a Target,
@@ -223,6 +227,7 @@ impl Node {
             blob: layer.digest(),
             compression: layer.compression,
             source: memory(layer),
+            annotations: Default::default(),
             soci: lookup,
         };
         open(&self.store, &[spec], &Timeline::new(Clock::system())).await.unwrap()

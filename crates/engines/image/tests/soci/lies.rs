@@ -125,6 +125,7 @@ async fn bytes_that_arrive_garbled_are_no_lie() {
             blob: layer.digest(),
             compression: layer.compression,
             source: Arc::new(Faulty::new(memory(layer), fault)),
+            annotations: Default::default(),
             soci: None,
         };
         let opened = open(&node.store, &[spec], &Timeline::new(Clock::system())).await.unwrap();
@@ -228,6 +229,7 @@ proptest! {
                     blob: layer.digest(),
                     compression: layer.compression,
                     source: memory(layer),
+                    annotations: Default::default(),
                     soci: None,
                 };
                 let Ok(opened) = open(&node.store, &[spec], &Timeline::new(Clock::system())).await else { return };

@@ -1,7 +1,7 @@
 //! Archives built by hand, header by header.
 
 use crate::archive::{Archive, Field, records, walk, walk_with};
-use glowplug_tarwalk::{Entry, Extent, Kind, Limits, TarError};
+use glowplug_tarwalk::{Entry, Extent, Kind, Limits, TarError, Walker};
 
 fn only(archive: Archive) -> Entry {
     let mut entries = walk(&archive.end(), &[usize::MAX]).unwrap();
@@ -402,6 +402,33 @@ fn the_end_may_be_marked_or_not() {
     let error = walk(&[&bytes[..], &[0; 512], &bytes].concat(), &[512]).unwrap_err();
     assert_eq!(error, TarError::LoneZeroBlock { at: 1536 });
     assert_eq!(walk(&[], &[1]).unwrap(), []);
+}
+
+#[test]
+fn what_is_settled_is_no_later_entry_s_and_not_the_end_marker_s() {
+    let archive = Archive::default()
+        .entry(b'0', b"x", &[], &[1; 700])
+        .pax(b'x', &[("path", "y")])
+        .entry(b'0', b"x", &[], b"abc")
+        .entry(b'V', b"vendor", &[], &[1; 600])
+        .entry(b'5', b"d", &[], b"");
+    let marker = archive.bytes.len() as u64;
+    let bytes = [&archive.end()[..], &[0; 2000]].concat();
+    for size in [1, 100, 512, 700, usize::MAX] {
+        let mut walker = Walker::new(Limits::default());
+        let (mut begins, mut settled, mut last) = (Vec::new(), Vec::new(), 0);
+        for piece in bytes.chunks(size) {
+            walker.push(piece, &mut |entry| begins.push(entry.header_offset)).unwrap();
+            assert!(last <= walker.settled() && walker.settled() <= walker.offset());
+            last = walker.settled();
+            settled.push((last, begins.len()));
+            assert_eq!(walker.is_over(), walker.offset() >= marker + 1024);
+        }
+        assert_eq!(last, marker);
+        for (settled, known) in settled {
+            assert!(begins[known..].iter().all(|begin| settled <= *begin) && settled <= marker);
+        }
+    }
 }
 
 #[test]
