@@ -1,6 +1,10 @@
 //! The flags, as typed. The comments here are the program's help, written for a terminal.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets mean `optional` here")]
 
+mod store;
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
@@ -18,12 +22,13 @@ pub struct Cli {
 /// Flags of every command.
 #[derive(Debug, Args)]
 pub struct Global {
-    /// Directory of the node's byte store.
+    /// Directory of the node's byte store; by default /var/lib/glowplug, and for others than root glowplug in their cache directory.
     #[arg(
         long,
         global = true,
         env = "GLOWPLUG_STORE",
-        default_value = "/var/lib/glowplug",
+        default_value_os_t = store::of_this_user(),
+        hide_default_value = true,
         value_name = "DIR"
     )]
     pub store: PathBuf,
@@ -54,6 +59,9 @@ pub enum Command {
     /// Look after the node's byte store.
     #[command(subcommand)]
     Store(StoreCommand),
+    /// Share what the nodes of a cluster fetch, so that the registry sends it about once.
+    #[command(subcommand)]
+    Peer(PeerCommand),
     /// Draw the timeline of a start again.
     #[command(subcommand)]
     Trace(TraceCommand),
@@ -71,9 +79,64 @@ pub enum Command {
     },
 }
 
+/// Commands of the peer tier.
+#[derive(Debug, Subcommand)]
+pub enum PeerCommand {
+    /// Serve the peers of this node, and this machine as a registry mirror, until ended. Point containerd or `glowplug run --mirror` at
+    /// the address of --local. Whatever comes is checked by whoever reads it, so peers need not be trusted.
+    Serve(PeerServeArgs),
+}
+
+/// Flags of `peer serve`.
+#[derive(Debug, Args)]
+pub struct PeerServeArgs {
+    /// Where peers find this node, as address:port. Other addresses than loopback want --token-file or the --tls files.
+    #[arg(long, value_name = "ADDR")]
+    pub listen: SocketAddr,
+    /// The same as a URL that every node can reach; by default what --listen says, if that is one address.
+    #[arg(long = "self", value_name = "URL")]
+    pub own: Option<String>,
+    /// Another node, http[s]://host:port. May be given several times; this node may be among them.
+    #[arg(long, value_name = "URL")]
+    pub peer: Vec<String>,
+    /// Learn the nodes from the EndpointSlices of this Kubernetes service, with the pod's service account.
+    #[arg(long, value_name = "NAMESPACE/SERVICE", conflicts_with = "peer")]
+    pub endpoint_slice: Option<String>,
+    /// Holds the secret by which nodes know each other.
+    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
+    pub token_file: Option<PathBuf>,
+    /// This node's certificate, as PEM; nodes then know each other by certificates and speak TLS.
+    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// The authority of all nodes' certificates, as PEM.
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_ca: Option<PathBuf>,
+    /// Where this machine finds the mirror. It asks for no credentials, so it has to be a loopback address.
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5377")]
+    pub local: SocketAddr,
+    /// Serve this registry, and no others that are not named so; the first is meant where a request names none. May be given several
+    /// times; without it every registry that a request names is served.
+    #[arg(long, value_name = "REGISTRY")]
+    pub upstream: Vec<String>,
+    /// Directory of what was fetched; by default `peer` in the store's.
+    #[arg(long, value_name = "DIR")]
+    pub cache: Option<PathBuf>,
+    /// Bytes on disk that it may take.
+    #[arg(long, value_parser = bytes, default_value = "10G", value_name = "SIZE")]
+    pub cache_quota: u64,
+    /// Nodes that keep each piece for the others. Has to be the same on all nodes.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
+    pub copies: u8,
+    #[command(flatten)]
+    pub reach: ReachArgs,
+}
+
 /// How a registry is reached.
 #[derive(Debug, Clone, Args)]
-pub struct RegistryArgs {
+pub struct ReachArgs {
     /// Use HTTP without TLS. Loopback registries need no asking.
     #[arg(long)]
     pub plain_http: bool,
@@ -86,6 +149,13 @@ pub struct RegistryArgs {
     /// A PEM file with further certificate authorities; may be given several times.
     #[arg(long, value_name = "FILE")]
     pub ca_file: Vec<PathBuf>,
+}
+
+/// How a registry is reached, and which image of several is meant.
+#[derive(Debug, Clone, Args)]
+pub struct RegistryArgs {
+    #[command(flatten)]
+    pub reach: ReachArgs,
     /// Platform to choose from a multi-platform image, such as linux/arm64; this machine's by default.
     #[arg(long)]
     pub platform: Option<String>,
@@ -108,6 +178,9 @@ pub struct RunArgs {
     /// End when ready, instead of running on.
     #[arg(long)]
     pub until_ready: bool,
+    /// End the container when a layer turns out to hold other files than the table of contents shows that it came with.
+    #[arg(long)]
+    pub strict: bool,
     /// Write the timeline to a file, as JSON lines.
     #[arg(long, value_name = "FILE")]
     pub timeline: Option<PathBuf>,
@@ -179,6 +252,22 @@ pub struct RunArgs {
     pub args: Vec<String>,
 }
 
+/// Flags of `image optimize`.
+#[derive(Debug, Args)]
+pub struct OptimizeArgs {
+    /// Take the profile from a file that --save wrote, and start nothing.
+    #[arg(long, value_name = "FILE")]
+    pub profile: Option<PathBuf>,
+    /// Write the profile to a file, too.
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Publish nothing; goes with --save.
+    #[arg(long, requires = "save")]
+    pub dry_run: bool,
+    #[command(flatten)]
+    pub run: RunArgs,
+}
+
 /// Flags of `explain`.
 #[derive(Debug, Args)]
 pub struct ExplainArgs {
@@ -191,11 +280,94 @@ pub struct ExplainArgs {
     pub image: String,
 }
 
-/// Commands on images in their registries. They need neither root nor the node's store.
+/// Commands on images in their registries. They need no root, and those that look into no files not the node's store.
 #[derive(Debug, Subcommand)]
 pub enum ImageCommand {
     /// Make the SOCI index of an image and publish it, so that its first start on any node is lazy.
     Index(IndexArgs),
+    /// Pack the layers of an image anew, so that lazy readers need only what they read, and publish the result under another name. Its
+    /// digest changes, so signatures and attestations of the image are not about it.
+    Convert(ConvertArgs),
+    /// Publish what starts of an image read, and in which order, so that the first start on any other node streams in that order.
+    /// Without a recorded start the image is started once, until it is ready. The image and its digest stay as they are.
+    Optimize(Box<OptimizeArgs>),
+    /// Say what an image is made of and what to do about it, worst first. It is opened in the node's store: layers without an
+    /// index stream by once.
+    Diet(DietArgs),
+    /// Say what an image is: digests, platforms, configuration, layers, and what lies beside it. No layer is touched.
+    Inspect(InspectArgs),
+    /// List files of an image, all layers merged, without pulling it.
+    ///
+    /// It is opened in the node's store: of layers with an index, there or published, nothing else moves; others stream by once and are
+    /// kept there.
+    Ls(LsArgs),
+    /// Print files of an image without pulling it: only what holds their bytes moves. Layers without an index stream by once.
+    Cat(CatArgs),
+    /// Say what differs between the files of two images, and why.
+    ///
+    /// All layers are merged first, so that layers are of no matter. Files of equal size and modification time count as the same. Exit
+    /// status: 0 if nothing differs, 1 if something does, 2 in trouble.
+    Diff(DiffArgs),
+}
+
+/// Flags of `image inspect`.
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The image: [REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.
+    pub image: String,
+}
+
+/// Flags of `image ls`.
+#[derive(Debug, Args)]
+pub struct LsArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// One line for each file: type and mode, number of hard links, user, group, bytes, modification time in UTC, number of the layer that
+    /// it comes from, the lowest being 0, and name. A link is shown itself, and where it leads.
+    #[arg(long, short)]
+    pub long: bool,
+    /// List everything below, by its whole path.
+    #[arg(long, short = 'R')]
+    pub recursive: bool,
+    /// The image.
+    pub image: String,
+    /// The directory or file in it.
+    #[arg(default_value = "/")]
+    pub path: OsString,
+}
+
+/// Flags of `image cat`.
+#[derive(Debug, Args)]
+pub struct CatArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// The image.
+    pub image: String,
+    /// The files in it. Symbolic links are followed inside the image.
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<OsString>,
+}
+
+/// Flags of `image diff`.
+#[derive(Debug, Args)]
+pub struct DiffArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Let files count as changed whose modification time alone is another.
+    #[arg(long)]
+    pub times: bool,
+    /// Read files of equal size and time, too. Without it they count as the same; those of equal size and different times are always
+    /// read, up to the first byte that differs.
+    #[arg(long)]
+    pub contents: bool,
+    /// The image before.
+    #[arg(value_name = "A")]
+    pub before: String,
+    /// The image after.
+    #[arg(value_name = "B")]
+    pub after: String,
 }
 
 /// Flags of `image index`.
@@ -218,6 +390,55 @@ pub struct IndexArgs {
     #[arg(long, value_parser = span_bytes, default_value = "4M", value_name = "SIZE")]
     pub span_size: u64,
     /// The image: [REGISTRY/]NAME[:TAG][@DIGEST] or oci:DIR[:TAG].
+    pub image: String,
+}
+
+/// Flags of `image convert`.
+#[derive(Debug, Args)]
+pub struct ConvertArgs {
+    #[command(flatten)]
+    pub reach: ReachArgs,
+    /// What layers become. estargz: gzip with a table of contents in it, for the stargz snapshotter. zstd-chunked: zstd with a table
+    /// beside the files, for podman and CRI-O. gzip and zstd: pieces of 1 MiB, for everybody.
+    #[arg(long, value_name = "FORMAT", value_parser = ["estargz", "zstd-chunked", "zstd", "gzip"])]
+    pub to: String,
+    /// Where the result goes: [REGISTRY/]NAME[:TAG] or oci:DIR[:TAG]; the directory is made if it is not there.
+    #[arg(long, short, value_name = "DEST")]
+    pub output: String,
+    /// Whose zstd-chunked it is: storage is that of podman and CRI-O, stargz that of the stargz snapshotter.
+    #[arg(long, default_value = "storage", value_parser = ["storage", "stargz"])]
+    pub dialect: String,
+    /// Longest piece of a file that is fetched as one, 16K to 32M; for estargz and zstd-chunked.
+    #[arg(long, value_parser = chunk_bytes, default_value = "4M", value_name = "SIZE")]
+    pub chunk_size: u64,
+    /// How hard to compress: 1 to 12 for gzip and estargz, 6 by default; 1 to 22 for zstd and zstd-chunked, 3 by default.
+    #[arg(long, value_name = "N")]
+    pub level: Option<i32>,
+    /// Take this platform only, such as linux/arm64; may be given several times. All of them by default.
+    #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
+    pub platform: Vec<String>,
+    /// The image: [REGISTRY/]NAME[:TAG][@DIGEST], oci:DIR[:TAG], oci-archive:FILE or docker-archive:FILE.
+    pub image: String,
+}
+
+/// Flags of `image diet`.
+#[derive(Debug, Args)]
+pub struct DietArgs {
+    #[command(flatten)]
+    pub registry: RegistryArgs,
+    /// Link speed to count seconds for, in Mbit/s.
+    #[arg(long, value_name = "MBIT", default_value_t = 1000)]
+    pub link: u64,
+    /// Files to name for each finding; --json names all of them.
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    pub top: usize,
+    /// Go by names and places only: no file is read, and copies and debug symbols are not found.
+    #[arg(long)]
+    pub no_contents: bool,
+    /// Write a self-contained HTML page with a map of the image.
+    #[arg(long, value_name = "OUT")]
+    pub html: Option<PathBuf>,
+    /// The image.
     pub image: String,
 }
 
@@ -274,6 +495,15 @@ fn span_bytes(text: &str) -> Result<u64, String> {
     })
 }
 
+/// The size of a piece of a file.
+fn chunk_bytes(text: &str) -> Result<u64, String> {
+    let sizes = glowplug_convert::CHUNK_BYTES;
+    bytes(text).and_then(|size| {
+        let allowed = || format!("a piece has {}K to {}M", sizes.start() >> 10, sizes.end() >> 20);
+        sizes.contains(&size).then_some(size).ok_or_else(allowed)
+    })
+}
+
 /// Bytes with an optional unit, powers of 1024 as in Docker: 512, 64k, 1.5G.
 fn bytes(text: &str) -> Result<u64, String> {
     let lower = text.trim().to_ascii_lowercase();
@@ -321,6 +551,17 @@ mod tests {
                 Cli::try_parse_from(["glowplug", "image", "index", "--span-size", size, "app"]).unwrap_err();
             assert!(error.to_string().contains("256K to 16M"), "{error}");
         }
+    }
+
+    #[test]
+    fn layers_are_packed_as_the_reference_tools_pack_them() {
+        let words = ["glowplug", "image", "convert", "--to", "estargz", "--output", "oci:there", "app"];
+        let cli = Cli::try_parse_from(words).unwrap();
+        let Command::Image(ImageCommand::Convert(args)) = cli.command else { panic!("another command") };
+        assert_eq!(args.chunk_size, glowplug_convert::DEFAULT_CHUNK_BYTES);
+        let error = Cli::try_parse_from(words.into_iter().chain(["--chunk-size", "33M"])).unwrap_err();
+        assert!(error.to_string().contains("16K to 32M"), "{error}");
+        assert!(Cli::try_parse_from(["glowplug", "image", "convert", "--to", "zstd", "app"]).is_err());
     }
 
     #[test]

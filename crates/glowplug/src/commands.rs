@@ -4,14 +4,16 @@ mod doctor;
 mod explain;
 mod generate;
 mod image;
+mod peer;
 mod run;
+mod signals;
 mod store;
 
 use std::process::ExitCode;
 
 use glowplug_base::Clock;
 
-use crate::cli::{Cli, Command, ImageCommand, TraceCommand};
+use crate::cli::{Cli, Command, ImageCommand, PeerCommand, TraceCommand};
 use crate::output::Output;
 
 /// Runs the command.
@@ -21,7 +23,15 @@ pub fn dispatch(cli: Cli, output: &Output, clock: Clock) -> anyhow::Result<ExitC
         Command::Run(args) => run::run(&cli.global, &args, output, clock),
         Command::Explain(args) => explain::explain(&cli.global, &args, output, clock).map(done),
         Command::Image(ImageCommand::Index(args)) => image::index(&args, output).map(done),
+        Command::Image(ImageCommand::Convert(args)) => image::convert(&args, output).map(done),
+        Command::Image(ImageCommand::Optimize(args)) => image::optimize(&cli.global, *args, output, clock),
+        Command::Image(ImageCommand::Diet(args)) => image::diet(&cli.global, &args, output, clock).map(done),
+        Command::Image(ImageCommand::Inspect(args)) => image::inspect(&args, output).map(done),
+        Command::Image(ImageCommand::Ls(args)) => image::ls(&cli.global, &args, output, clock).map(done),
+        Command::Image(ImageCommand::Cat(args)) => image::cat(&cli.global, &args, output, clock).map(done),
+        Command::Image(ImageCommand::Diff(args)) => Ok(image::diff(&cli.global, &args, output, clock)),
         Command::Store(command) => store::run(&cli.global, &command, output).map(done),
+        Command::Peer(PeerCommand::Serve(args)) => peer::serve(&cli.global, &args, output, clock).map(done),
         Command::Trace(TraceCommand::Show { file, html }) => {
             crate::trace::show(&file, html.as_deref(), output.style()).map(done)
         }

@@ -3,8 +3,10 @@
 
 mod cli;
 mod commands;
+mod diet;
 mod node;
 mod output;
+mod page;
 mod trace;
 
 use std::process::ExitCode;

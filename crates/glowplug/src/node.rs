@@ -2,6 +2,7 @@
 
 mod known;
 mod remembered;
+mod starts;
 
 use std::sync::Arc;
 
@@ -12,9 +13,10 @@ use glowplug_registry::{Client, Repository, ResolvedImage, Target, resolve};
 use glowplug_store::{Options, Store};
 use glowplug_timeline::{Phase, Timeline};
 
-use crate::cli::{Global, RegistryArgs};
+use crate::cli::{Global, ReachArgs, RegistryArgs};
 pub use known::KnownImage;
 use remembered::Remembered;
+pub use starts::{StartKind, profiles};
 
 /// Opens the store.
 pub fn open_store(global: &Global) -> anyhow::Result<Arc<Store>> {
@@ -44,6 +46,7 @@ impl Located {
             blob: layer.descriptor.digest,
             compression: layer.kind.compression,
             source: self.repository.resilient_blob(&layer.descriptor),
+            annotations: layer.descriptor.annotations.clone(),
             soci: Some(lookup.clone()),
         };
         self.image.layers.iter().map(spec).collect()
@@ -51,7 +54,7 @@ impl Located {
 }
 
 /// A client as the flags ask for it.
-pub fn client(args: &RegistryArgs) -> anyhow::Result<Client> {
+pub fn client(args: &ReachArgs) -> anyhow::Result<Client> {
     let mut options = glowplug_registry::Options {
         plain_http: args.plain_http,
         insecure: args.insecure.clone(),
@@ -74,7 +77,7 @@ pub fn platform(args: &RegistryArgs) -> anyhow::Result<Platform> {
 /// Looks an image up where it is, without a store.
 pub async fn look_up(args: &RegistryArgs, image: &str) -> anyhow::Result<Located> {
     let source: Source = image.parse()?;
-    let repository = client(args)?.open(&source).await?;
+    let repository = client(&args.reach)?.open(&source).await?;
     let image = resolve(&*repository, Target::from(&source), &platform(args)?, &Limits::default()).await?;
     Ok(Located { repository, image })
 }
@@ -88,7 +91,7 @@ pub async fn locate(
 ) -> anyhow::Result<Located> {
     let mut span = timeline.span(Phase::Pull, "resolve manifest");
     let source: Source = image.parse()?;
-    let repository = client(args)?.open(&source).await?;
+    let repository = client(&args.reach)?.open(&source).await?;
     let remembered = Arc::new(Remembered::new(repository, store.documents()));
     let resolved = resolve(&*remembered, Target::from(&source), &platform(args)?, &Limits::default()).await?;
     remembered.remember(&resolved);

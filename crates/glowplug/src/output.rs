@@ -4,6 +4,7 @@ mod progress;
 
 use std::io::{self, IsTerminal as _, Write as _};
 
+use anyhow::Context as _;
 use glowplug_base::{Hint, Hinted};
 use glowplug_sandbox::outbound::OutboundError;
 use glowplug_sandbox::ready::ReadyError;
@@ -23,6 +24,8 @@ pub struct Output {
     quiet: bool,
     json: bool,
     colour: bool,
+    /// Standard output is for the result of what this is a part of.
+    part: bool,
     progress: Progress,
 }
 
@@ -38,7 +41,13 @@ impl Output {
         let beside = progress.clone();
         let writer = move || Beside(beside.clone());
         tracing_subscriber::fmt().with_max_level(level).with_writer(writer).with_ansi(colour).init();
-        Self { quiet: global.quiet, json: global.json, colour, progress }
+        Self { quiet: global.quiet, json: global.json, colour, part: false, progress }
+    }
+
+    /// For a command that is a part of another one: it gives no result of its own, and what its program prints goes to standard error.
+    #[must_use]
+    pub fn of_a_part(&self) -> Self {
+        Self { quiet: self.quiet || self.json, json: false, part: true, ..self.clone() }
     }
 
     /// Whether a machine reads standard output.
@@ -52,8 +61,12 @@ impl Output {
     }
 
     /// Standard output for a program: what it writes ends the bars if it goes to their terminal.
-    pub fn program_out(&self) -> Yielding<tokio::io::Stdout> {
-        self.for_program(tokio::io::stdout(), std::io::stdout().is_terminal())
+    pub fn program_out(&self) -> Yielding<Box<dyn tokio::io::AsyncWrite + Send + Unpin>> {
+        if self.part {
+            self.for_program(Box::new(tokio::io::stderr()), std::io::stderr().is_terminal())
+        } else {
+            self.for_program(Box::new(tokio::io::stdout()), std::io::stdout().is_terminal())
+        }
     }
 
     /// Standard error for a program.
@@ -93,6 +106,19 @@ impl Output {
     pub fn document(&self, value: &serde_json::Value) {
         if self.json {
             let _ = writeln!(std::io::stdout(), "{value}");
+        }
+    }
+
+    /// A result that may be long, for whoever reads: written piece by piece after the bars have gone. A reader who has seen enough ends it,
+    /// and that is no trouble.
+    pub fn bulk(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> anyhow::Result<()> {
+        self.progress.end();
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        match write(&mut out).and_then(|()| out.flush()) {
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                Err(error).context("write to standard output")
+            }
+            _ => Ok(()),
         }
     }
 
@@ -144,9 +170,12 @@ fn hint(error: &anyhow::Error) -> Option<Hint> {
             .or_else(|| {
                 of(cause.downcast_ref::<glowplug_image::soci::PublishError>().map(|e| e as &dyn Hinted))
             })
+            .or_else(|| of(cause.downcast_ref::<glowplug_convert::ConvertError>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<glowplug_image::PathError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_store::StoreError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_source::SourceError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_registry::Error>().map(|e| e as &dyn Hinted)))
+            .or_else(|| of(cause.downcast_ref::<glowplug_peer::OpenError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<glowplug_oci::SourceParseError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<spec::SpecError>().map(|e| e as &dyn Hinted)))
             .or_else(|| of(cause.downcast_ref::<OutboundError>().map(|e| e as &dyn Hinted)))

@@ -56,7 +56,7 @@ fn an_index_that_lies_costs_one_start_and_is_not_believed_again() {
 
     let first = node.output(&["run", &image, "/bin/cat", PATH]);
     let said = String::from_utf8_lossy(&first.stderr).into_owned();
-    assert!(said.contains("3 indexed by SOCI"), "{said}");
+    assert!(said.contains("3 with a published index"), "{said}");
     assert!(!first.status.success() && first.stdout.is_empty(), "no byte is read by a lie: {said}");
     assert!(said.contains("Input/output error"), "the program is told: {said}");
 

@@ -54,7 +54,7 @@ fn a_published_index_makes_the_first_start_elsewhere_lazy() {
             assert!(why.starts_with("SOCI index beside the image") && layer["lazy"] == true, "{layer}");
         }
         let said = start(&node, &image);
-        assert!(said.contains("0 layers known here, 3 indexed by SOCI, 0 streamed"), "{said}");
+        assert!(said.contains("0 layers known here, 3 with a published index, 0 streamed"), "{said}");
         let (layers, _) = explained(&node, &image);
         assert!(layers[1]["why"].as_str().unwrap().contains("index from SOCI"), "{layers:?}");
         assert_eq!(node.succeed(&["store", "verify"]).trim().rsplit(", ").next(), Some("0 damaged"));
@@ -70,7 +70,7 @@ fn a_copy_that_names_its_index_starts_lazily_and_the_image_stays() {
     let copy = told["copy"].as_str().unwrap();
     assert_eq!(copy, registry.reference("tiny:lazy"));
     assert_ne!(told["copy_manifest"], told["manifest"]);
-    assert!(start(&Glowplug::new(), copy).contains("3 indexed by SOCI"));
+    assert!(start(&Glowplug::new(), copy).contains("3 with a published index"));
     assert!(start(&Glowplug::new(), &image).contains("3 streamed by"));
 }
 
@@ -82,7 +82,7 @@ fn a_layout_takes_an_index_and_what_cannot_be_indexed_says_why() {
     assert!(status.unwrap().success());
     let image = format!("oci:{}", copied.display());
     index(&Glowplug::new(), &[&image]);
-    assert!(start(&Glowplug::new(), &image).contains("3 indexed by SOCI"));
+    assert!(start(&Glowplug::new(), &image).contains("3 with a published index"));
 
     let node = Glowplug::new();
     let output = node.output(&["image", "index", &image]);

@@ -16,6 +16,7 @@ mod images;
 mod interrupt;
 mod packages;
 mod paths;
+mod peers;
 mod question;
 mod rig;
 mod step;
@@ -30,7 +31,9 @@ usage: cargo xtask COMMAND
   house                    check the floors, walls, sizes and names of the house
   image NAME               make a test image: tiny, ocr, torch, triton
   demo                     show a cold start of a real model server, beside containerd's
-  bench cold-start         measure cold starts against containerd and against everything local
+  peers [NAME...]          build the loaders to measure against: stargz, soci, nydus
+  bench cold-start         measure cold starts against containerd, other loaders and everything local
+  bench decode             measure how fast a layer with checkpoints is decoded, against rapidgzip and pigz
   bench index              measure how fast a layer is indexed, against gunzip and pigz
   bench read               measure reads of an image through its doors, against overlayfs
   fuzz NAME                fuzz a parser
@@ -48,6 +51,7 @@ fn main() -> ExitCode {
         "image" => images::run(&rest),
         "demo" => demo::run(&rest),
         "bench" => bench::run(&rest),
+        "peers" => peers::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "chaos" => chaos::run(&rest),
         "" | "help" | "-h" | "--help" => {

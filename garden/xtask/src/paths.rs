@@ -23,6 +23,16 @@ pub fn rig() -> PathBuf {
     target().join("glowplug-rig")
 }
 
+/// The peers that we measure against: their programs, Go's caches, the images that they take.
+pub fn peers() -> PathBuf {
+    target().join("peers")
+}
+
+/// The sources of the peers: pinned Go modules, and the programs that prepare images for them.
+pub fn peer_modules() -> PathBuf {
+    workspace().join("garden/peers")
+}
+
 /// The test images, one OCI layout per folder.
 pub fn images() -> PathBuf {
     target().join("images")

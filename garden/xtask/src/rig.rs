@@ -2,14 +2,17 @@
 //!
 //! It lives in namespaces of its own ([`enclosure`]): network, mounts and processes end with it, whatever ends it. The
 //! registry sits in a further network namespace at the other end of a veth pair ([`link`]). Everything on disk is under
-//! `target/glowplug-rig/`.
+//! `target/glowplug-rig/`, apart from the peers' programs and images, which are kept under `target/peers/` ([`peers`]).
 
+pub mod cluster;
 pub mod containerd;
 pub mod enclosure;
 mod fuse;
 pub mod glowplug;
 pub mod link;
 pub mod measure;
+pub mod namespace;
+pub mod peers;
 pub mod push;
 pub mod registry;
 pub mod usage;
@@ -33,12 +36,12 @@ impl Rig {
     /// Lays the link and starts the registry at its far end. Only inside the enclosure.
     pub fn new(rate: Rate) -> anyhow::Result<Self> {
         let link = Link::lay(rate)?;
-        let registry = Registry::start(&link)?;
+        let registry = Registry::start(link.holder())?;
         Ok(Self { registry, link })
     }
 
-    /// Puts an image into the registry under `NAME:TAG`.
-    pub fn push(&self, layout: &Layout, name: &str) -> anyhow::Result<()> {
+    /// Puts an image into the registry under `NAME:TAG`; gives the files that the registry serves it from.
+    pub fn push(&self, layout: &Layout, name: &str) -> anyhow::Result<Vec<PathBuf>> {
         push::push(layout, self.registry.storage(), name)
     }
 
@@ -60,10 +63,22 @@ impl Rig {
     /// Empties the page cache, then reads what the registry serves back into it: a registry's disk is not what is
     /// measured.
     pub fn drop_caches(&self) -> anyhow::Result<()> {
-        rustix::fs::sync();
-        std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot empty the page cache")?;
+        empty_page_cache()?;
         warm(self.registry.storage())
     }
+
+    /// The same where the registry holds several images, which may not fit into memory together: only the blobs `served`
+    /// are read back.
+    pub fn drop_caches_but(&self, served: &[PathBuf]) -> anyhow::Result<()> {
+        empty_page_cache()?;
+        warm(&self.registry.storage().join("docker/registry/v2/repositories"))?;
+        served.iter().try_for_each(|blob| read(blob))
+    }
+}
+
+fn empty_page_cache() -> anyhow::Result<()> {
+    rustix::fs::sync();
+    std::fs::write("/proc/sys/vm/drop_caches", "3").context("cannot empty the page cache")
 }
 
 /// Reads all files below `folder` once.
@@ -73,9 +88,14 @@ fn warm(folder: &Path) -> anyhow::Result<()> {
         if entry.file_type()?.is_dir() {
             warm(&entry.path())?;
         } else {
-            std::io::copy(&mut std::fs::File::open(entry.path())?, &mut std::io::sink())?;
+            read(&entry.path())?;
         }
     }
+    Ok(())
+}
+
+fn read(file: &Path) -> anyhow::Result<()> {
+    std::io::copy(&mut std::fs::File::open(file)?, &mut std::io::sink())?;
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 
 use glowplug_base::Clock;
 use glowplug_base::size::human;
-use glowplug_image::soci;
+use glowplug_image::{soci, toc};
 use glowplug_oci::Compression;
 use glowplug_registry::ResolvedLayer;
 use glowplug_store::{Layer, Store};
@@ -34,10 +34,10 @@ async fn describe(store: &Store, args: &ExplainArgs, located: &Located, output: 
     output.result(format!("{}\n{}", located.image.name, located.image.manifest_digest));
     for (number, layer) in located.image.layers.iter().enumerate() {
         let size = layer.descriptor.size;
-        let verdict = judge(store, &soci, layer).await;
-        match (verdict.indexed, verdict.ztoc_bytes) {
+        let verdict = judge(store, located, &soci, layer).await;
+        match (verdict.indexed, verdict.index_bytes) {
             (true, _) => {}
-            (false, Some(ztoc_bytes)) => gating.index += ztoc_bytes,
+            (false, Some(index_bytes)) => gating.index += index_bytes,
             (false, None) => gating.stream += size,
         }
         missing_bytes += size - verdict.here.min(size);
@@ -52,7 +52,7 @@ async fn describe(store: &Store, args: &ExplainArgs, located: &Located, output: 
         rows.push(
             json!({ "digest": layer.descriptor.digest, "bytes": size, "format": name(layer.kind.compression),
             "lazy": verdict.lazy, "why": verdict.why, "indexed": verdict.indexed, "here_bytes": verdict.here,
-            "soci_bytes": verdict.ztoc_bytes }),
+            "index_bytes": verdict.index_bytes }),
         );
     }
     let bytes_per_second = args.link.max(1) * 1_000_000 / 8;
@@ -89,32 +89,50 @@ struct Verdict {
     lazy: bool,
     why: String,
     here: u64,
-    /// Length of the zTOC that was published beside the image; layers in the store are not looked for.
-    ztoc_bytes: Option<u64>,
+    /// Length of the index that was published in the layer or beside the image, as it travels; of layers in the store none is
+    /// looked for.
+    index_bytes: Option<u64>,
 }
 
-async fn judge(store: &Store, soci: &soci::Lookup, layer: &ResolvedLayer) -> Verdict {
+async fn judge(store: &Store, located: &Located, soci: &soci::Lookup, layer: &ResolvedLayer) -> Verdict {
     let (blob, size, compression) = (layer.descriptor.digest, layer.descriptor.size, layer.kind.compression);
     if let Some(layer) = store.layer(&blob) {
         return known(&layer, compression);
     }
+    let streams = format!("{} stream by once at the first start, and are indexed then", human(size));
+    let unindexed = |why| Verdict { indexed: false, lazy: false, why, here: 0, index_bytes: None };
+    if store.distrusts(&blob) {
+        return unindexed(format!(
+            "the index published for it proved wrong: {} stream by at the next start",
+            human(size)
+        ));
+    }
+    let source = located.repository.resilient_blob(&layer.descriptor);
+    let annotations = &layer.descriptor.annotations;
+    let table =
+        match (toc::kind(compression, annotations), toc::find(&*source, compression, annotations).await) {
+            (Some(kind), Ok(Some(table))) => match toc::to_index(&table.toc, blob, size, compression) {
+                Ok(_) => {
+                    let why = format!("{kind} table in the layer: lazy at the first start");
+                    return Verdict { lazy: true, index_bytes: Some(table.stored_bytes), ..unindexed(why) };
+                }
+                Err(reason) => Some(format!("its {kind} table cannot be used ({reason})")),
+            },
+            (Some(kind), Err(reason)) => Some(format!("its {kind} table cannot be used ({reason})")),
+            _ => toc::unvouched(&*source, compression).await.map(|kind| {
+                format!("it has a {kind} table, but the manifest does not name the table's digest")
+            }),
+        };
     // Whoever lists a zTOC for a zstd layer is wrong about it.
-    let (distrusted, zstd) = (store.distrusts(&blob), compression == Compression::Zstd);
-    let listed = if distrusted || zstd { None } else { soci.listed(&blob, size).await };
-    let why = match listed {
-        Some(_) => "SOCI index beside the image: lazy at the first start".to_owned(),
-        None if distrusted => {
-            format!(
-                "the SOCI index beside the image proved wrong: {} stream by at the next start",
-                human(size)
-            )
+    let listed = if compression == Compression::Zstd { None } else { soci.listed(&blob, size).await };
+    match (listed, table) {
+        (Some(listed), _) => {
+            let why = "SOCI index beside the image: lazy at the first start".to_owned();
+            Verdict { lazy: true, index_bytes: Some(listed.size), ..unindexed(why) }
         }
-        None => {
-            format!("no index yet: {} stream by once at the first start, and are indexed then", human(size))
-        }
-    };
-    let ztoc_bytes = listed.map(|listed| listed.size);
-    Verdict { indexed: false, lazy: listed.is_some(), why, here: 0, ztoc_bytes }
+        (None, Some(trouble)) => unindexed(format!("{trouble}: {streams}")),
+        (None, None) => unindexed(format!("no index yet: {streams}")),
+    }
 }
 
 fn known(layer: &Layer, compression: Compression) -> Verdict {
@@ -128,13 +146,14 @@ fn known(layer: &Layer, compression: Compression) -> Verdict {
             "a deflate block of more than 32 MiB has no way in: what is missing streams by again".to_owned()
         }
     };
-    Verdict { indexed: true, lazy, why, here: layer.present_blob_bytes(), ztoc_bytes: None }
+    Verdict { indexed: true, lazy, why, here: layer.present_blob_bytes(), index_bytes: None }
 }
 
 fn origin(layer: &Layer) -> &'static str {
     match layer.index().origin {
         glowplug_layer::Origin::Streamed => "its own first start",
         glowplug_layer::Origin::Soci => "SOCI",
+        glowplug_layer::Origin::Toc => "the layer's own table of contents",
     }
 }
 

@@ -6,7 +6,6 @@
 
 mod options;
 mod report;
-mod signals;
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
@@ -18,6 +17,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use glowplug_base::Clock;
 use glowplug_base::size::human;
+use glowplug_image::profile::shared;
 use glowplug_image::{Image, Profile, Spare};
 use glowplug_mount::{Rootfs, Wish};
 use glowplug_sandbox::ready::{self, Probe};
@@ -28,12 +28,11 @@ use glowplug_store::Store;
 use glowplug_timeline::{Mark, Phase, Timeline};
 
 use crate::cli::{Global, RunArgs};
-use crate::node::{Located, locate, open_store};
+use crate::commands::signals::Stop;
+use crate::node::{Located, StartKind, locate, open_store};
 use crate::output::Output;
 use report::Report;
 
-/// Kind of the store's documents that hold start profiles.
-const PROFILES: &str = "profiles";
 /// How long a container may take to end after it was asked to, as Docker has it.
 const STOP_PATIENCE: Duration = Duration::from_secs(10);
 const SIGKILL: i32 = 9;
@@ -56,7 +55,7 @@ async fn start(
     timeline: &Timeline,
     store: &Arc<Store>,
 ) -> anyhow::Result<ExitCode> {
-    let mut stop = signals::Stop::listen()?;
+    let mut stop = Stop::listen()?;
     let id = args.name.clone().unwrap_or_else(made_up_name);
     let ports = args.publish.iter().map(|text| Port::parse(text)).collect::<Result<Vec<_>, _>>()?;
     let probe = probe(args, &ports)?;
@@ -73,13 +72,23 @@ async fn start(
         None => None,
     };
     outbound.iter().flat_map(Outbound::notes).for_each(|note| output.note(note));
-    let image = tokio::select! {
-        image = open(store, &located, output, timeline) => image?,
+    let kind = kind(&located, args);
+    let learned = kind.profile(store);
+    // What this node has not learned another may have published; looked for while the layers are opened.
+    let command = shared::command(args.entrypoint.as_deref(), &args.args);
+    let published = async {
+        match &learned {
+            Some(_) => None,
+            None => shared::find(&*located.repository, &located.image.manifest_digest, &command).await,
+        }
+    };
+    let opening = async { tokio::join!(open(store, &located, output, timeline), published) };
+    let (image, published) = tokio::select! {
+        (image, published) = opening => (image?, published),
         () = stop.asked() => bail!("stopped while layers were streaming in"),
     };
     let report = Report::new(args, &located, timeline.clone());
-    let profile_name = profile_name(&located, args);
-    let profile = store.documents().get(PROFILES, &profile_name).and_then(|bytes| Profile::parse(&bytes));
+    let profile = learned.or(published);
     let arriving = output.progress().arriving(missing_bytes(&image));
     // What an earlier start did not touch can wait until this one is over: its decoding would only slow the application down.
     let started = Arc::new(AtomicBool::new(profile.is_none()));
@@ -117,11 +126,22 @@ async fn start(
     report.steps(&running.container);
     running.pump_output(output);
 
+    let refuted = refuted(&image, args.strict);
+    tokio::pin!(refuted);
     let readied = tokio::select! {
-        readied = running.ready(probe.as_ref(), &image, Duration::from_secs(args.ready_timeout)) => Some(readied),
-        () = stop.asked() => None,
+        readied = running.ready(probe.as_ref(), &image, Duration::from_secs(args.ready_timeout)) => Ok(Some(readied)),
+        () = stop.asked() => Ok(None),
+        refusal = &mut refuted => Err(refusal),
     };
     drop(arriving);
+    let readied = match readied {
+        Ok(readied) => readied,
+        Err(refusal) => {
+            running.end(&located).await;
+            report.write()?;
+            return Err(refusal);
+        }
+    };
     let mut code = ExitCode::SUCCESS;
     match readied {
         Some(Ok(())) => {
@@ -135,12 +155,23 @@ async fn start(
                     image.settle();
                 }
             });
-            let lesson = Lesson { name: profile_name, known: profile, ready_ms: image.age_ms() };
+            let lesson = Lesson { kind, known: profile, ready_ms: image.age_ms() };
             lesson.keep(store, &image);
             report.ready(output)?;
             if !args.until_ready {
-                code = running.until_exit(&mut stop, &located).await;
+                let ended = tokio::select! {
+                    code = running.until_exit(&mut stop, &located) => Ok(code),
+                    refusal = &mut refuted => Err(refusal),
+                };
                 lesson.keep(store, &image);
+                match ended {
+                    Ok(ended) => code = ended,
+                    Err(refusal) => {
+                        running.end(&located).await;
+                        report.write()?;
+                        return Err(refusal);
+                    }
+                }
             }
         }
         Some(Err(error)) => {
@@ -154,8 +185,20 @@ async fn start(
     running.end(&located).await;
     timeline.mark(Mark::EXIT);
     report.write()?;
-    drop((forwarders, running, rootfs, image, outbound));
+    for contradiction in image.contradictions() {
+        output.note(format!("{contradiction}; its next start makes its own index"));
+    }
+    drop((forwarders, running, rootfs, outbound));
     Ok(code)
+}
+
+/// Returns when a layer turns out to hold something else than its table of contents shows, if that is to end the run.
+async fn refuted(image: &Image, strict: bool) -> anyhow::Error {
+    if !strict {
+        std::future::pending::<()>().await;
+    }
+    let contradiction = image.contradicted().await;
+    anyhow::anyhow!("{contradiction}").context("the container was stopped, as --strict asks")
 }
 
 /// What tells readiness: what was asked for, else the first published port, else nothing but a running program.
@@ -203,7 +246,7 @@ async fn open(
     let opened = glowplug_image::open(store, &layers, timeline).await?;
     let (known, adopted, streamed) = (opened.known, opened.adopted, opened.streamed);
     output.note(format!(
-        "{known} layers known here, {adopted} indexed by SOCI, {streamed} streamed by and indexed"
+        "{known} layers known here, {adopted} with a published index, {streamed} streamed by and indexed"
     ));
     if opened.distrusted > 0 {
         output.note(format!(
@@ -228,14 +271,18 @@ fn made_up_name() -> String {
     format!("glowplug-{:08x}", RandomState::new().build_hasher().finish() as u32)
 }
 
-/// A start is told apart by its image and by what it runs.
-fn profile_name(located: &Located, args: &RunArgs) -> String {
-    format!("{} {:?} {:?}", located.image.manifest_digest, args.entrypoint, args.args)
+fn kind(located: &Located, args: &RunArgs) -> StartKind {
+    StartKind::of(located.image.manifest_digest, args.entrypoint.as_deref(), &args.args)
+}
+
+/// What earlier runs of this image and command taught this node.
+pub fn learned(store: &Store, located: &Located, args: &RunArgs) -> Option<Profile> {
+    kind(located, args).profile(store)
 }
 
 /// What a run teaches: when it was ready, and what was known before it.
 struct Lesson {
-    name: String,
+    kind: StartKind,
     known: Option<Profile>,
     ready_ms: u64,
 }
@@ -252,7 +299,7 @@ impl Lesson {
             Some(known) => known.merge(&run),
             None => run,
         };
-        if let Err(error) = store.documents().put(PROFILES, &self.name, &merged.encode()) {
+        if let Err(error) = self.kind.keep(store, &merged) {
             tracing::warn!(%error, "the start profile could not be kept");
         }
     }
@@ -362,7 +409,7 @@ impl Running {
     }
 
     /// Waits until the program ends by itself or because somebody asked; gives its exit code.
-    async fn until_exit(&self, stop: &mut signals::Stop, located: &Located) -> ExitCode {
+    async fn until_exit(&self, stop: &mut Stop, located: &Located) -> ExitCode {
         let signal = spec::stop_signal(&located.image.config);
         let exit = tokio::select! {
             exit = self.container.wait() => exit,

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use glowplug_base::Digest;
 use glowplug_oci::Descriptor;
-use glowplug_registry::{Error, Fetched, Ranges, Repository, ResolvedImage, Target};
+use glowplug_registry::{BlobFile, Error, Fetched, Ranges, Repository, ResolvedImage, Target};
 use glowplug_source::{MemorySource, RangeSource, RetryPolicy};
 use glowplug_store::Documents;
 use serde::{Deserialize, Serialize};
@@ -112,6 +112,10 @@ impl Repository for Remembered {
 
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         self.inner.push_blob(bytes)
+    }
+
+    fn push_file<'a>(&'a self, blob: &'a BlobFile) -> BoxFuture<'a, Result<(), Error>> {
+        self.inner.push_file(blob)
     }
 
     fn push_manifest<'a>(

@@ -11,6 +11,7 @@ use super::chart::chart;
 use super::raster::{raster, runs};
 use super::rows::{Paint, path_bar};
 use super::{summary, text};
+use crate::page::{begin, end, end_table, path_cell, row, table};
 
 const STYLE: &str = include_str!("page.css");
 const CURSOR: &str = include_str!("cursor.js");
@@ -19,16 +20,12 @@ const STRIP_CELLS: usize = 1000;
 /// Rows of the tables; who wants more reads the JSON lines.
 const STALLS_MAX: usize = 10;
 const SPANS_MAX: usize = 300;
+/// Characters of a path in the tables.
+const PATH_CHARS: usize = 36;
 
 /// The page of a start.
 pub fn page(report: &Report, events: &[Event]) -> String {
-    let image = text::html(&report.header.image);
-    let mut out = format!(
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <meta name=\"color-scheme\" content=\"light dark\">\n<title>Cold start of {image}</title>\n\
-         <style>\n{STYLE}</style>\n</head>\n<body>\n<main>\n"
-    );
+    let mut out = begin(&format!("Cold start of {}", report.header.image), STYLE);
     header(&mut out, report);
     tiles(&mut out, report);
     let legend = legend();
@@ -40,7 +37,7 @@ pub fn page(report: &Report, events: &[Event]) -> String {
     stalls(&mut out, report, events);
     out.push_str("</div>\n");
     spans(&mut out, events);
-    let _ = write!(out, "</main>\n<script>\n{CURSOR}</script>\n</body>\n</html>\n");
+    end(&mut out, Some(CURSOR));
     out
 }
 
@@ -125,9 +122,10 @@ fn files(out: &mut String, report: &Report) {
     for worst in &report.stalls.worst {
         let cells =
             [worst.count.to_string(), human(worst.bytes), meter(worst.waited_ns, longest_ns, "stall")];
-        row(out, &path_cell(&worst.path), &cells);
+        row(out, &path_cell(&worst.path, PATH_CHARS), &cells);
     }
-    out.push_str("</tbody></table>\n</section>\n");
+    end_table(out);
+    out.push_str("</section>\n");
 }
 
 fn stalls(out: &mut String, report: &Report, events: &[Event]) {
@@ -145,9 +143,14 @@ fn stalls(out: &mut String, report: &Report, events: &[Event]) {
     table(out, &["file", "at", "asked for", "waited"]);
     for stall in stalls.into_iter().take(STALLS_MAX) {
         let waited = meter(Interval::from(stall).len_ns(), longest_ns, "stall");
-        row(out, &path_cell(&stall.path), &[text::moment_in(stall.start_ns), human(stall.bytes), waited]);
+        row(
+            out,
+            &path_cell(&stall.path, PATH_CHARS),
+            &[text::moment_in(stall.start_ns), human(stall.bytes), waited],
+        );
     }
-    out.push_str("</tbody></table>\n</section>\n");
+    end_table(out);
+    out.push_str("</section>\n");
 }
 
 fn spans(out: &mut String, events: &[Event]) {
@@ -172,36 +175,11 @@ fn spans(out: &mut String, events: &[Event]) {
         let detail = span.detail.as_deref().map_or(String::new(), text::html);
         row(out, &name, &[detail, text::moment_in(span.start_ns), meter(length(span), longest_ns, phase)]);
     }
-    out.push_str("</tbody></table>\n</section>\n");
-}
-
-/// Begins a table.
-fn table(out: &mut String, heads: &[&str]) {
-    out.push_str("<table><thead><tr>");
-    for head in heads {
-        let _ = write!(out, "<th>{head}</th>");
-    }
-    out.push_str("</tr></thead><tbody>\n");
-}
-
-/// A row of a table; the cells are HTML already.
-fn row(out: &mut String, first: &str, cells: &[String]) {
-    let _ = write!(out, "<tr><td>{first}</td>");
-    for cell in cells {
-        let _ = write!(out, "<td>{cell}</td>");
-    }
-    out.push_str("</tr>\n");
+    end_table(out);
+    out.push_str("</section>\n");
 }
 
 /// A duration with a bar beside it, as long as it is of the longest.
 fn meter(ns: u64, longest_ns: u64, class: &str) -> String {
-    let part = ns as f64 * 100.0 / longest_ns.max(1) as f64;
-    format!(
-        "<span class=\"meter\"><i class=\"{class}\" style=\"width:{part:.1}%\"></i></span><b>{}</b>",
-        nanos(ns)
-    )
-}
-
-fn path_cell(path: &str) -> String {
-    format!("<code title=\"{}\">{}</code>", text::html(path), text::html(&text::shorten(path, 36, "…")))
+    crate::page::meter(ns as f64, longest_ns.max(1) as f64, class, &nanos(ns))
 }

@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use super::ratio;
+
 /// A ratio and what it must be at least.
 #[derive(Debug, Serialize)]
 pub struct AtLeast {
@@ -25,7 +27,8 @@ pub fn print(targets: &[AtLeast]) -> usize {
     println!();
     for target in targets {
         let word = if target.is_met() { "met   " } else { "missed" };
-        println!("{word}  {:.2}x (at least {:.2}x)  {}", target.ratio, target.at_least, target.what);
+        let ratio = ratio::shown(target.ratio, target.at_least);
+        println!("{word}  {ratio} (at least {:.2}x)  {}", target.at_least, target.what);
     }
     targets.iter().filter(|target| !target.is_met()).count()
 }

@@ -2,19 +2,24 @@
 //!
 //! One round runs every case once, so that whatever drifts on the machine meets all of them alike. Before each cold run
 //! the node's stores are emptied to the state that the case begins from and the page cache is dropped; what the registry
-//! serves is read back into memory.
+//! serves is read back into memory. Lazy peers take part where they are asked for, each with the image that suits it best.
 
-use std::collections::BTreeSet;
+mod contestant;
+mod table;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
 
+use self::contestant::{Contestant, Original, Preparation};
+use self::table::Summary;
+use super::case::{Case, Versus};
 use super::json;
-use super::targets::{Case, Runs, Spread, Verdict, judge};
-use crate::images::{self, Name, blob::Variant};
-use crate::interrupt;
+use super::targets::{Runs, Verdict, judge};
+use crate::images::{self, Name, blob::Variant, layout::Layout};
 use crate::rig::Rig;
 use crate::rig::containerd::Containerd;
 use crate::rig::enclosure;
@@ -23,8 +28,9 @@ use crate::rig::link::{Link, Rate};
 use crate::rig::measure::{self, Outcome};
 use crate::rig::registry::Registry;
 use crate::step::say;
+use crate::{interrupt, peers};
 
-/// Measure cold starts against containerd and against everything local.
+/// Measure cold starts against containerd, lazy loaders and everything local.
 #[derive(Debug, Parser)]
 #[command(name = "cargo xtask bench cold-start", no_binary_name = true)]
 struct Args {
@@ -43,6 +49,10 @@ struct Args {
     /// Write everything that was measured here.
     #[arg(long)]
     json: Option<PathBuf>,
+    /// Whom to measure against, separated by commas. Lazy loaders are built where they are not yet, as `cargo xtask
+    /// peers` does it, and their images are made once: both take many minutes.
+    #[arg(long, value_delimiter = ',', default_value = "containerd")]
+    vs: Vec<Versus>,
     /// Measure only these ways to start, separated by commas. Without containerd's the targets are not judged.
     #[arg(long, value_delimiter = ',')]
     cases: Vec<Case>,
@@ -55,6 +65,18 @@ struct Args {
     /// Fail when a target is missed.
     #[arg(long)]
     check: bool,
+}
+
+impl Args {
+    /// What one round runs.
+    fn cases(&self) -> Vec<Case> {
+        Case::round(&self.vs, &self.cases)
+    }
+
+    /// The lazy peers that take part.
+    fn peers(&self) -> Vec<peers::Peer> {
+        self.cases().into_iter().filter_map(|case| case.versus()?.peer()).collect()
+    }
 }
 
 /// The command.
@@ -70,6 +92,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     Containerd::prepare()?;
     Link::prepare()?;
     images::make(parsed.image, parsed.variant)?;
+    peers::make(&parsed.peers())?;
     if parsed.binary.is_none() {
         Node::prepare()?;
     }
@@ -87,6 +110,10 @@ struct Report<'a> {
     rounds: u32,
     image_bytes: u64,
     containerd: &'a str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    peers: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    preparations: Vec<Preparation>,
     runs: &'a Runs,
     summary: Vec<Summary>,
     targets: &'a [Verdict],
@@ -97,16 +124,18 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     let layout = images::make(args.image, args.variant)?;
     let rig = Rig::new(args.link)?;
     let name = format!("{}:{}", args.image.name(), args.variant.name());
-    rig.push(&layout, &name)?;
-    let bench = Bench {
+    let served = rig.push(&layout, &name)?;
+    let mut bench = Bench {
         image: args.image,
         reference: format!("{}/{name}", rig.registry_addr()),
+        served,
         node: Node::new(args.binary.as_deref())?,
         rig,
+        contestants: BTreeMap::new(),
     };
     let mut peer = Containerd::start()?;
-    let cases: Vec<Case> =
-        Case::ALL.into_iter().filter(|case| args.cases.is_empty() || args.cases.contains(case)).collect();
+    let cases = args.cases();
+    let preparations = bench.enter(&cases, args.variant, &layout, &peer)?;
     let needed: BTreeSet<Case> =
         cases.iter().filter_map(|case| case.needs()).filter(|needed| !cases.contains(needed)).collect();
     for needed in needed {
@@ -116,6 +145,10 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     let mut runs = Runs::new();
     for round in 1..=args.n {
         for case in cases.iter().copied() {
+            if case == Case::WarmLocal && !cases.contains(&Case::Containerd) {
+                // Whoever ran before it has emptied the page cache.
+                bench.run(case, &mut peer).with_context(|| case.title())?;
+            }
             let outcome = bench.run(case, &mut peer).with_context(|| case.title())?;
             say(format!("round {round} of {}: {}: {:.2} s", args.n, case.title(), outcome.answer_seconds));
             if let Some(folder) = args.timelines.as_ref().filter(|_| case.is_ours()) {
@@ -127,7 +160,7 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
     }
     let verdicts = judge(args.image, &runs);
     let summary: Vec<Summary> = runs.iter().filter_map(|(case, runs)| Summary::of(*case, runs)).collect();
-    print(&summary, &verdicts);
+    table::print(&summary, &runs, &verdicts);
     if let Some(path) = &args.json {
         let report = Report {
             image: args.image.name(),
@@ -136,6 +169,8 @@ fn measure_all(args: &Args) -> anyhow::Result<()> {
             rounds: args.n,
             image_bytes: layout.manifest()?.1.layer_bytes(),
             containerd: peer.version(),
+            peers: peers::versions(&args.peers())?,
+            preparations,
             runs: &runs,
             summary,
             targets: &verdicts,
@@ -153,84 +188,67 @@ struct Bench {
     rig: Rig,
     image: Name,
     reference: String,
+    served: Vec<PathBuf>,
     node: Node,
+    contestants: BTreeMap<Case, Contestant>,
 }
 
 impl Bench {
+    /// Makes and pushes the images of the lazy peers among `cases`; what that cost, each image once.
+    fn enter(
+        &mut self,
+        cases: &[Case],
+        variant: Variant,
+        layout: &Layout,
+        containerd: &Containerd,
+    ) -> anyhow::Result<Vec<Preparation>> {
+        let mut preparations: Vec<Preparation> = Vec::new();
+        let original = Original { image: self.image, variant, layout, reference: &self.reference };
+        for (case, peer) in cases.iter().filter_map(|case| Some((*case, case.peer()?))) {
+            let (contestant, preparation) =
+                original.enter(peer, &self.rig, containerd).with_context(|| case.title())?;
+            self.contestants.insert(case, contestant);
+            if preparations.iter().all(|known| known.image != preparation.image) {
+                let Preparation { image, seconds, megabytes } = &preparation;
+                say(format!("`{image}` is in the registry: {megabytes:.0} MB, made in {seconds:.0} s"));
+                preparations.push(preparation);
+            }
+        }
+        Ok(preparations)
+    }
+
     /// One run of one case.
     fn run(&self, case: Case, peer: &mut Containerd) -> anyhow::Result<Outcome> {
+        // Beside lazy peers every loader is measured without the containerd that waits for its own turn.
+        let bystanders: Vec<u32> = peer.pid().into_iter().filter(|_| !self.contestants.is_empty()).collect();
+        if let Some(contestant) = self.contestants.get(&case) {
+            return contestant.run(&self.rig, self.image, &bystanders);
+        }
         Ok(match case {
             Case::Containerd => {
                 peer.reset()?;
-                self.rig.drop_caches()?;
+                self.rig.drop_caches_but(&self.served)?;
                 measure::containerd(&self.rig, peer, self.image, &self.reference)?
             }
             Case::WarmLocal => measure::warm_local(&self.rig, peer, self.image, &self.reference)?,
-            Case::FirstEver | Case::IndexKnown | Case::OrderLearned => {
-                match case {
-                    Case::FirstEver => self.node.empty()?,
-                    Case::IndexKnown => self.node.drop_data_and_orders()?,
-                    _ => self.node.drop_data()?,
-                }
-                self.rig.drop_caches()?;
-                measure::glowplug(&self.rig, &self.node, self.image, &self.reference)?
+            Case::FirstEver => {
+                self.node.empty()?;
+                self.ours(&bystanders)?
             }
+            Case::IndexKnown => {
+                self.node.drop_data_and_orders()?;
+                self.ours(&bystanders)?
+            }
+            Case::OrderLearned => {
+                self.node.drop_data()?;
+                self.ours(&bystanders)?
+            }
+            other => bail!("{} did not enter", other.title()),
         })
     }
-}
 
-/// The spreads of one case.
-#[derive(Serialize)]
-struct Summary {
-    case: Case,
-    answer_seconds: Spread,
-    answer_link_megabytes: Spread,
-    answer_cpu_seconds: Spread,
-    complete_seconds: Option<Spread>,
-    complete_cpu_seconds: Spread,
-    peak_loader_megabytes: Spread,
-    peak_application_megabytes: Spread,
-}
-
-impl Summary {
-    fn of(case: Case, runs: &[Outcome]) -> Option<Self> {
-        let spread = |figure: &dyn Fn(&Outcome) -> f64| Spread::of(runs.iter().map(figure));
-        Some(Self {
-            case,
-            answer_seconds: spread(&|run| run.answer_seconds)?,
-            answer_link_megabytes: spread(&|run| run.answer_link_bytes as f64 / 1e6)?,
-            answer_cpu_seconds: spread(&|run| run.answer_cpu_seconds)?,
-            complete_seconds: Spread::of(runs.iter().filter_map(|run| run.complete_seconds)),
-            complete_cpu_seconds: spread(&|run| run.complete_cpu_seconds)?,
-            peak_loader_megabytes: spread(&|run| run.peak_loader_bytes as f64 / 1e6)?,
-            peak_application_megabytes: spread(&|run| run.peak_application_bytes as f64 / 1e6)?,
-        })
-    }
-}
-
-fn print(summary: &[Summary], verdicts: &[Verdict]) {
-    println!("\nmedian (least-most)");
-    println!(
-        "{:<26}{:>22}{:>10}{:>22}{:>8}{:>8}{:>11}{:>11}",
-        "", "first answer s", "MB then", "every byte here s", "CPU s", "in all", "loader MB", "server MB"
-    );
-    let range = |spread: &Spread| format!("{:.2} ({:.2}-{:.2})", spread.median, spread.min, spread.max);
-    for row in summary {
-        println!(
-            "{:<26}{:>22}{:>10.0}{:>22}{:>8.1}{:>8.1}{:>11.0}{:>11.0}",
-            row.case.title(),
-            range(&row.answer_seconds),
-            row.answer_link_megabytes.median,
-            row.complete_seconds.as_ref().map_or_else(|| "-".to_owned(), range),
-            row.answer_cpu_seconds.median,
-            row.complete_cpu_seconds.median,
-            row.peak_loader_megabytes.median,
-            row.peak_application_megabytes.median,
-        );
-    }
-    println!();
-    for verdict in verdicts {
-        let word = if verdict.met { "met   " } else { "missed" };
-        println!("{word}  {:.2}x (at most {:.2}x)  {}", verdict.ratio, verdict.at_most, verdict.target);
+    fn ours(&self, bystanders: &[u32]) -> anyhow::Result<Outcome> {
+        self.rig.drop_caches_but(&self.served)?;
+        measure::glowplug(&self.rig, &self.node, self.image, &self.reference, bystanders)
     }
 }

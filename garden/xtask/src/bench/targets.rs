@@ -1,71 +1,15 @@
-//! The ways to start that are measured, the statistics of their runs, and the targets that they are held against.
+//! The statistics of the runs, and the targets that they are held against: containerd's and the local start's here, the
+//! lazy peers' in [`lazy`].
+
+mod lazy;
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
+use super::case::Case;
 use crate::images::Name;
 use crate::rig::measure::Outcome;
-
-/// From which state, and by whom.
-#[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, clap::ValueEnum,
-)]
-#[serde(rename_all = "kebab-case")]
-pub enum Case {
-    /// Glowplug, nothing known.
-    FirstEver,
-    /// Glowplug, index known, order not.
-    IndexKnown,
-    /// Glowplug, index known and order learned.
-    OrderLearned,
-    /// containerd: full pull with overlayfs, then start.
-    Containerd,
-    /// Every byte unpacked and in the page cache.
-    WarmLocal,
-}
-
-impl Case {
-    /// In the order in which one round runs them: each brings the node into the state that the next needs.
-    pub const ALL: [Self; 5] =
-        [Self::FirstEver, Self::IndexKnown, Self::OrderLearned, Self::Containerd, Self::WarmLocal];
-
-    /// For file names.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::FirstEver => "first-ever",
-            Self::IndexKnown => "index-known",
-            Self::OrderLearned => "order-learned",
-            Self::Containerd => "containerd",
-            Self::WarmLocal => "warm-local",
-        }
-    }
-
-    /// Whether it is Glowplug's.
-    pub fn is_ours(self) -> bool {
-        matches!(self, Self::FirstEver | Self::IndexKnown | Self::OrderLearned)
-    }
-
-    /// The case that must have run before it.
-    pub fn needs(self) -> Option<Self> {
-        match self {
-            Self::FirstEver | Self::Containerd => None,
-            Self::IndexKnown | Self::OrderLearned => Some(Self::FirstEver),
-            Self::WarmLocal => Some(Self::Containerd),
-        }
-    }
-
-    /// For people.
-    pub fn title(self) -> &'static str {
-        match self {
-            Self::FirstEver => "glowplug, first ever",
-            Self::IndexKnown => "glowplug, index known",
-            Self::OrderLearned => "glowplug, order learned",
-            Self::Containerd => "containerd, full pull",
-            Self::WarmLocal => "warm-local",
-        }
-    }
-}
 
 /// All runs by case.
 pub type Runs = BTreeMap<Case, Vec<Outcome>>;
@@ -95,8 +39,12 @@ impl Spread {
 /// What a figure is divided by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Figure {
+    /// Seconds to the first right answer.
     Answer,
+    /// Seconds until every byte is here, of the runs that got there.
     Complete,
+    /// Bytes over the link until the answer.
+    Bytes,
 }
 
 struct Target {
@@ -139,7 +87,10 @@ pub struct Verdict {
     pub ratio: f64,
     /// What it may be at most.
     pub at_most: f64,
-    /// Whether it is.
+    /// What it is hoped to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stretch: Option<f64>,
+    /// Whether it is at most what it may be.
     pub met: bool,
 }
 
@@ -150,29 +101,49 @@ pub fn judge(image: Name, runs: &Runs) -> Vec<Verdict> {
         Name::Ocr => OCR,
         Name::Tiny | Name::Triton => &[],
     };
-    targets.iter().filter_map(|target| target.judge(runs)).collect()
+    let mut verdicts: Vec<Verdict> = targets.iter().filter_map(|target| target.judge(runs)).collect();
+    verdicts.extend(lazy::judge(runs));
+    verdicts
+}
+
+/// How much longer each case takes than the start with everything local: seconds between the medians. Nothing where that
+/// start was not measured.
+pub fn added_waits(runs: &Runs) -> BTreeMap<Case, f64> {
+    let Some(warm) = median(runs, Case::WarmLocal, Figure::Answer) else { return BTreeMap::new() };
+    let added = |case: &Case| Some((*case, median(runs, *case, Figure::Answer)? - warm));
+    runs.keys().filter(|case| **case != Case::WarmLocal).filter_map(added).collect()
+}
+
+fn median(runs: &Runs, case: Case, figure: Figure) -> Option<f64> {
+    let of = |outcome: &Outcome| match figure {
+        Figure::Answer => Some(outcome.answer_seconds),
+        Figure::Complete => outcome.complete_seconds,
+        Figure::Bytes => Some(outcome.answer_link_bytes as f64),
+    };
+    Some(Spread::of(runs.get(&case)?.iter().filter_map(of))?.median)
 }
 
 impl Target {
     fn judge(&self, runs: &Runs) -> Option<Verdict> {
-        let median = |case: Case| {
-            let figure = |outcome: &Outcome| match self.figure {
-                Figure::Answer => Some(outcome.answer_seconds),
-                Figure::Complete => outcome.complete_seconds,
-            };
-            Some(Spread::of(runs.get(&case)?.iter().filter_map(figure))?.median)
-        };
-        let ratio = median(self.case)? / median(self.of)?;
-        let what = match self.figure {
-            Figure::Answer => "first answer",
-            Figure::Complete => "every byte here",
-        };
-        Some(Verdict {
-            target: format!("{}: {what} against {}", self.case.title(), self.of.title()),
-            ratio,
-            at_most: self.at_most,
-            met: ratio <= self.at_most,
-        })
+        let ratio = median(runs, self.case, self.figure)? / median(runs, self.of, self.figure)?;
+        Some(Verdict::of(self.case, self.figure.title(), self.of, ratio, self.at_most))
+    }
+}
+
+impl Figure {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Answer => "first answer",
+            Self::Complete => "every byte here",
+            Self::Bytes => "bytes until the answer",
+        }
+    }
+}
+
+impl Verdict {
+    fn of(case: Case, what: &str, against: Case, ratio: f64, at_most: f64) -> Self {
+        let target = format!("{}: {what} against {}", case.title(), against.title());
+        Self { target, ratio, at_most, stretch: None, met: ratio <= at_most }
     }
 }
 
@@ -180,10 +151,11 @@ impl Target {
 mod tests {
     use super::*;
 
-    fn outcome(answer_seconds: f64, complete_seconds: Option<f64>) -> Outcome {
+    /// With as many bytes as milliseconds.
+    pub(super) fn outcome(answer_seconds: f64, complete_seconds: Option<f64>) -> Outcome {
         Outcome {
             answer_seconds,
-            answer_link_bytes: 0,
+            answer_link_bytes: (answer_seconds * 1e3) as u64,
             answer_cpu_seconds: 0.0,
             complete_seconds,
             complete_link_bytes: 0,

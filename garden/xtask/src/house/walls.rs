@@ -13,17 +13,21 @@ use super::{Finding, cargo};
 
 /// A heavy dependency and the rooms that may import it. The crates of its family (`tonic-build`, `kube-runtime`)
 /// stand behind the same wall. Tests may import what they like: nothing of it ships.
-const WALLS: [(&str, &[&str]); 12] = [
+const WALLS: [(&str, &[&str]); 15] = [
     ("fuser", &["mount"]),
     ("tonic", &["snapshotter", "cluster"]),
     ("prost", &["snapshotter", "cluster"]),
     ("kube", &["cluster"]),
     ("k8s-openapi", &["cluster"]),
-    ("reqwest", &["registry", "objects"]),
+    // Peers and Kubernetes are no registries: other credentials, other patience, no redirects.
+    ("reqwest", &["registry", "objects", "peer"]),
+    ("axum", &["mirror"]),
+    ("tokio-rustls", &["mirror"]),
     ("object_store", &["objects"]),
     ("redb", &["store"]),
     ("clap", &["glowplug"]),
     ("libc", &["linux"]),
+    ("libdeflater", &["convert"]),
     ("opentelemetry", &["glowplug"]),
     ("anyhow", &["glowplug"]),
 ];

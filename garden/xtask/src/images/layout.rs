@@ -107,14 +107,23 @@ impl Layout {
         Ok(blob)
     }
 
-    /// The digest of the image's manifest, in hexadecimal, and the manifest.
-    pub fn manifest(&self) -> anyhow::Result<(String, Manifest)> {
+    /// The digest of what the layout holds, in hexadecimal: a manifest, or an index of several.
+    pub fn root(&self) -> anyhow::Result<String> {
         let place = self.folder.join("index.json");
         let index = std::fs::read(&place).with_context(|| format!("cannot read {}", place.display()))?;
-        let index: Index = serde_json::from_slice(&index)?;
-        let digest = index.manifests.first().context("an index without a manifest")?.hex()?.to_owned();
-        let manifest = std::fs::read(self.blobs().join(&digest))?;
-        Ok((digest, serde_json::from_slice(&manifest)?))
+        serde_json::from_slice::<Index>(&index)?.first()
+    }
+
+    /// The digest of the image's manifest, in hexadecimal, and the manifest: of an index the first.
+    pub fn manifest(&self) -> anyhow::Result<(String, Manifest)> {
+        let mut digest = self.root()?;
+        loop {
+            let text = std::fs::read(self.blobs().join(&digest))?;
+            match serde_json::from_slice::<Index>(&text) {
+                Ok(index) => digest = index.first()?,
+                Err(_) => return Ok((digest, serde_json::from_slice(&text)?)),
+            }
+        }
     }
 }
 
@@ -182,6 +191,12 @@ struct Index {
     schema_version: u32,
     media_type: String,
     manifests: Vec<Descriptor>,
+}
+
+impl Index {
+    fn first(&self) -> anyhow::Result<String> {
+        Ok(self.manifests.first().context("an index without a manifest")?.hex()?.to_owned())
+    }
 }
 
 #[derive(Serialize)]

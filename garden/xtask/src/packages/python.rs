@@ -20,6 +20,7 @@ use crate::{paths, step};
 pub const DIST_PACKAGES: &str = "usr/local/lib/python3.11/dist-packages";
 
 /// A root folder with Python 3.11 and pip in it.
+#[derive(Debug, Clone)]
 pub struct Python {
     root: PathBuf,
 }
@@ -99,6 +100,44 @@ impl Python {
         Ok(head + &lines.join("\n") + "\n")
     }
 
+    /// The packages that the lock file `requirements` names, unpacked for this Python alone: a folder for its `PYTHONPATH`.
+    pub fn module(&self, label: &str, requirements: &Path) -> anyhow::Result<PathBuf> {
+        let wheels = self.wheels(label, requirements)?;
+        let name = wheels.file_name().context("a folder without a name")?;
+        let place = paths::rig().join("tools").join(name);
+        if !place.exists() {
+            let (partial, scratch) = (Partial::folder(&place)?, scratch()?);
+            let mut install = self.pip_outside(&scratch);
+            install.args([
+                "install",
+                "--quiet",
+                "--no-index",
+                "--no-deps",
+                "--require-hashes",
+                "--find-links",
+            ]);
+            install.arg(&wheels).arg("--target").arg(partial.path()).arg("--requirement").arg(requirements);
+            step::run(&mut install)?;
+            partial.commit()?;
+        }
+        Ok(place)
+    }
+
+    /// The interpreter on the machine's file system, by its own loader, so that it matters neither which Python the machine has nor
+    /// which C library.
+    pub fn command(&self) -> Command {
+        let root = &self.root;
+        let mut command = Command::new(root.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"));
+        command
+            .arg("--library-path")
+            .arg(root.join("usr/lib/x86_64-linux-gnu"))
+            .arg(root.join("usr/bin/python3.11"))
+            .env("PYTHONHOME", root.join("usr"))
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env_remove("PYTHONPATH");
+        command
+    }
+
     /// Installs all wheels of `wheels` below `out` as `pip install` in an image build does, without bytecode.
     pub fn install(&self, wheels: &Path, requirements: &Path, out: &Path) -> anyhow::Result<()> {
         let list = wheels.join("requirements.txt");
@@ -121,22 +160,14 @@ impl Python {
         self.inside(&self.root.join("wheels"), out, &script)
     }
 
-    /// pip on the machine's file system: our interpreter by our own loader, so that it matters neither which Python
-    /// the machine has nor which C library.
+    /// pip on the machine's file system.
     fn pip_outside(&self, scratch: &Partial) -> Command {
-        let root = &self.root;
-        let mut command = Command::new(root.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2"));
+        let mut command = self.command();
         command
-            .arg("--library-path")
-            .arg(root.join("usr/lib/x86_64-linux-gnu"))
-            .arg(root.join("usr/bin/python3.11"))
             .args(["-m", "pip", "--disable-pip-version-check", "--no-input", "--no-cache-dir"])
-            .env("TMPDIR", scratch.path())
-            .env("PYTHONHOME", root.join("usr"))
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            .env_remove("PYTHONPATH");
+            .env("TMPDIR", scratch.path());
         if !Path::new("/etc/ssl/certs/ca-certificates.crt").exists() {
-            command.env("PIP_CERT", root.join("etc/ssl/certs/ca-certificates.crt"));
+            command.env("PIP_CERT", self.root.join("etc/ssl/certs/ca-certificates.crt"));
         }
         command
     }

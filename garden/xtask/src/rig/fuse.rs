@@ -27,6 +27,12 @@ pub fn abort_below(folder: &Path) {
         .status();
 }
 
+/// How many FUSE file systems are mounted below `folder` in this mount namespace.
+pub fn count_below(folder: &Path) -> anyhow::Result<usize> {
+    let table = std::fs::read_to_string("/proc/self/mountinfo")?;
+    Ok(mounted_below(&table, &folder.canonicalize()?).len())
+}
+
 /// The connections of all mount namespaces. A process whose first thread has ended shows its mounts by its others.
 fn connections(folder: &Path) -> BTreeSet<String> {
     let mut seen = BTreeSet::new();

@@ -1,12 +1,13 @@
 //! The link: a veth pair between the node and a further network namespace, shaped in both directions.
 //!
-//! The far namespace is held by a process that sleeps; both ends vanish with it.
+//! Both ends vanish with the far namespace.
 
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::str::FromStr;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
+use super::namespace::Namespace;
 use crate::packages::debian::Debian;
 use crate::step;
 
@@ -54,7 +55,7 @@ impl std::fmt::Display for Rate {
 
 /// A link that is up.
 pub struct Link {
-    holder: Child,
+    far: Namespace,
 }
 
 impl Link {
@@ -67,13 +68,7 @@ impl Link {
 
     /// Lays the link. Inside the enclosure.
     pub fn lay(rate: Rate) -> anyhow::Result<Self> {
-        let holder = Command::new("unshare")
-            .args(["--net", "--", "sleep", "infinity"])
-            .stdin(Stdio::null())
-            .spawn()
-            .context("cannot make a network namespace")?;
-        let link = Self { holder };
-        link.wait_for_namespace()?;
+        let link = Self { far: Namespace::make()? };
         let pid = link.holder().to_string();
         ip(None, &["link", "set", "lo", "up"])?;
         ip(None, &["link", "add", NODE_END, "type", "veth", "peer", "name", REGISTRY_END])?;
@@ -83,15 +78,7 @@ impl Link {
         {
             ip(namespace, &["address", "add", &format!("{address}/24"), "dev", end])?;
             ip(namespace, &["link", "set", end, "up"])?;
-            if let Rate::Megabits(mbit) = rate {
-                // The burst is what 1 Gbit/s carries in 2 ms: less and the shaper's timer starves the link.
-                let rate = format!("{mbit}mbit");
-                let shape = [
-                    "qdisc", "add", "dev", end, "root", "tbf", "rate", &rate, "burst", "256kb", "latency",
-                    "50ms",
-                ];
-                run_in(namespace, "tc", &shape)?;
-            }
+            shape(namespace, end, rate)?;
         }
         ip(Some(&pid), &["link", "set", "lo", "up"])?;
         Ok(link)
@@ -99,42 +86,39 @@ impl Link {
 
     /// The process that holds the registry's network namespace.
     pub fn holder(&self) -> u32 {
-        self.holder.id()
+        self.far.holder()
     }
 
     /// Bytes that the node received since the link was laid, frames and all.
     pub fn bytes(&self) -> anyhow::Result<u64> {
-        let table = std::fs::read_to_string("/proc/self/net/dev")?;
-        received(&table, NODE_END).with_context(|| format!("no link {NODE_END}"))
-    }
-
-    fn wait_for_namespace(&self) -> anyhow::Result<()> {
-        let ours = std::fs::read_link("/proc/self/ns/net")?;
-        let theirs = format!("/proc/{}/ns/net", self.holder());
-        for _ in 0..500 {
-            if std::fs::read_link(&theirs).is_ok_and(|namespace| namespace != ours) {
-                return Ok(());
-            }
-            std::thread::sleep(std::time::Duration::from_millis(10));
-        }
-        bail!("the network namespace did not come up within 5 s")
+        received_now()
     }
 }
 
-impl Drop for Link {
-    fn drop(&mut self) {
-        let _ = self.holder.kill();
-        let _ = self.holder.wait();
-    }
+/// Bytes that the node received since the link was laid; an error where there is none.
+pub fn received_now() -> anyhow::Result<u64> {
+    let table = std::fs::read_to_string("/proc/self/net/dev")?;
+    received(&table, NODE_END).with_context(|| format!("no link {NODE_END}"))
 }
 
 /// The received bytes of an interface in the text of `/proc/net/dev`.
-fn received(table: &str, interface: &str) -> Option<u64> {
+pub(super) fn received(table: &str, interface: &str) -> Option<u64> {
     let line = table.lines().find_map(|line| line.trim_start().strip_prefix(interface)?.strip_prefix(':'))?;
     line.split_whitespace().next()?.parse().ok()
 }
 
-fn ip(namespace: Option<&str>, args: &[&str]) -> anyhow::Result<()> {
+/// Lets what leaves by `end` go no faster than `rate`.
+pub(super) fn shape(namespace: Option<&str>, end: &str, rate: Rate) -> anyhow::Result<()> {
+    let Rate::Megabits(mbit) = rate else { return Ok(()) };
+    // The burst is what 1 Gbit/s carries in 2 ms: less and the shaper's timer starves the link.
+    let rate = format!("{mbit}mbit");
+    let shape =
+        ["qdisc", "add", "dev", end, "root", "tbf", "rate", &rate, "burst", "256kb", "latency", "50ms"];
+    run_in(namespace, "tc", &shape)
+}
+
+/// Runs `ip`, in the namespace that a process holds or in this one.
+pub(super) fn ip(namespace: Option<&str>, args: &[&str]) -> anyhow::Result<()> {
     run_in(namespace, "ip", args)
 }
 

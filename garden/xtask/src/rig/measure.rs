@@ -3,17 +3,21 @@
 //! All ways are measured alike: the same client asks the same question every 20 ms from the moment the command is
 //! given. The caller has brought the node into the state that the start is to begin from.
 
+mod arrival;
+
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use serde::{Deserialize, Serialize};
 
+use self::arrival::Arrival;
 use super::Rig;
 use super::containerd::Containerd;
 use super::glowplug::Node;
+use super::peers;
 use super::usage::{self, Watch};
-use crate::images::Name;
+use crate::images::{Name, layout::Manifest};
 
 /// Where every image's server answers.
 const PORT: u16 = 8080;
@@ -27,6 +31,8 @@ const LINK_IDLE: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_secs(15);
 /// Fewer bytes than this between two looks are not the image coming in.
 const NOISE_BYTES: u64 = 4096;
+/// What a start is called to containerd.
+const CONTAINER: &str = "glowplug-rig-container";
 
 /// What one start took.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -66,8 +72,10 @@ struct Begin<'a> {
 }
 
 impl<'a> Begin<'a> {
-    fn now(rig: &'a Rig) -> anyhow::Result<Self> {
-        let processes = rig.processes();
+    /// `bystanders` are processes that wait for other cases: they do not count.
+    fn now(rig: &'a Rig, bystanders: &[u32]) -> anyhow::Result<Self> {
+        let mut processes = rig.processes();
+        processes.extend(bystanders);
         Ok(Self {
             rig,
             watch: Watch::start(&processes),
@@ -125,14 +133,21 @@ impl<'a> Traffic<'a> {
     }
 }
 
-fn server() -> SocketAddr {
+/// Where the image's server is asked.
+pub fn server() -> SocketAddr {
     SocketAddr::from((Ipv4Addr::LOCALHOST, PORT))
 }
 
 /// `glowplug run`, from whatever the node knows and holds now. The container is ended before this returns.
-pub fn glowplug(rig: &Rig, node: &Node, image: Name, reference: &str) -> anyhow::Result<Outcome> {
+pub fn glowplug(
+    rig: &Rig,
+    node: &Node,
+    image: Name,
+    reference: &str,
+    bystanders: &[u32],
+) -> anyhow::Result<Outcome> {
     let question = image.question()?;
-    let begin = Begin::now(rig)?;
+    let begin = Begin::now(rig, bystanders)?;
     let mut start = node.run(reference, image.ready_path())?;
     let mut traffic = Traffic::now(&begin)?;
     let answer = question.ask_until_right(server(), begin.at + DEADLINE, || {
@@ -161,7 +176,7 @@ pub fn glowplug(rig: &Rig, node: &Node, image: Name, reference: &str) -> anyhow:
 
 /// containerd's full pull, unpack and start. The container is ended before this returns; the image stays.
 pub fn containerd(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
-    let begin = Begin::now(rig)?;
+    let begin = Begin::now(rig, &[])?;
     peer.pull(reference)?;
     let complete = begin.at.elapsed();
     let mut outcome = started(begin, peer, image, reference)?;
@@ -171,13 +186,40 @@ pub fn containerd(rig: &Rig, peer: &Containerd, image: Name, reference: &str) ->
 
 /// A start with every byte unpacked on the node and in the page cache, right after another start of the same image.
 pub fn warm_local(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
-    let mut outcome = started(Begin::now(rig)?, peer, image, reference)?;
+    let mut outcome = started(Begin::now(rig, &[])?, peer, image, reference)?;
     outcome.complete_seconds = Some(0.0);
     Ok(outcome)
 }
 
+/// A lazy peer's pull and start, and on until it has moved every byte of the image or for [`arrival::WITHIN`] after the
+/// answer. The container is ended before this returns.
+pub fn peer(
+    rig: &Rig,
+    node: &peers::Node<'_>,
+    image: Name,
+    reference: &str,
+    manifest: &Manifest,
+    bystanders: &[u32],
+) -> anyhow::Result<Outcome> {
+    let containerd = node.containerd()?;
+    let begin = Begin::now(rig, bystanders)?;
+    let arrival = Arrival::watch(begin.at);
+    containerd.pull(reference)?;
+    let mut outcome = ask(&begin, containerd, image, reference)?;
+    node.check_lazy(manifest)?;
+    outcome.complete_seconds = arrival.complete(manifest.layer_bytes()).map(|after| after.as_secs_f64());
+    outcome.complete_link_bytes = begin.link_bytes()?;
+    outcome.complete_cpu_seconds = begin.cpu_seconds();
+    end(begin, containerd, outcome)
+}
+
 fn started(begin: Begin<'_>, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
-    const CONTAINER: &str = "glowplug-rig-container";
+    let outcome = ask(&begin, peer, image, reference)?;
+    end(begin, peer, outcome)
+}
+
+/// Starts a pulled image and asks it until the right answer comes.
+fn ask(begin: &Begin<'_>, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
     peer.run(reference, CONTAINER)?;
     let mut looked = Instant::now();
     let answer = image.question()?.ask_until_right(server(), begin.at + DEADLINE, || {
@@ -187,7 +229,11 @@ fn started(begin: Begin<'_>, peer: &Containerd, image: Name, reference: &str) ->
         looked = Instant::now();
         peer.check_alive(CONTAINER)
     })?;
-    let mut outcome = begin.answered(answer)?;
+    begin.answered(answer)
+}
+
+/// Takes the memory and ends the container.
+fn end(begin: Begin<'_>, peer: &Containerd, mut outcome: Outcome) -> anyhow::Result<Outcome> {
     let memory = begin.watch.stop();
     (outcome.peak_loader_bytes, outcome.peak_application_bytes) =
         (memory.loader_bytes, memory.application_bytes);

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::link::{Link, REGISTRY_ADDRESS};
+use super::link::REGISTRY_ADDRESS;
 use crate::packages::debian::Debian;
 
 /// Where it listens.
@@ -25,8 +25,8 @@ impl Registry {
         Ok(Debian::open()?.tool("docker-registry", &["docker-registry"])?.join("usr/bin/docker-registry"))
     }
 
-    /// Starts it with an empty storage in the link's far namespace and waits until it answers.
-    pub fn start(link: &Link) -> anyhow::Result<Self> {
+    /// Starts it with an empty storage in the network namespace that `holder` holds and waits until it answers.
+    pub fn start(holder: u32) -> anyhow::Result<Self> {
         let program = Self::prepare()?;
         let root = super::nodes().join("registry");
         let storage = root.join("storage");
@@ -35,7 +35,7 @@ impl Registry {
         std::fs::write(&config, configuration(&storage))?;
         let log = std::fs::File::create(root.join("log"))?;
         let child = Command::new("nsenter")
-            .args(["--target", &link.holder().to_string(), "--net", "--"])
+            .args(["--target", &holder.to_string(), "--net", "--"])
             .arg(program)
             .arg("serve")
             .arg(&config)

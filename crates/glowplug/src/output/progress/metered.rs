@@ -37,6 +37,10 @@ impl RangeSource for Metered {
         self.inner.size()
     }
 
+    fn distrust(&self, range: ByteRange) {
+        self.inner.distrust(range);
+    }
+
     fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
         Box::pin(async move {
             let whole = cause == Cause::Metadata && range == ByteRange::new(0, self.size());

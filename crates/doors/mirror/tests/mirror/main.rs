@@ -1,0 +1,9 @@
+//! Nodes of a cluster through their doors, against a registry that misbehaves and peers that do.
+#![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
+
+mod cache;
+mod cluster;
+mod distribution;
+mod entry;
+mod trouble;
+mod world;

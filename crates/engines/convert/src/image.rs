@@ -1,0 +1,199 @@
+//! An image made over and published: layers, then configurations, then manifests, then indexes, and the name last.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use futures::{StreamExt as _, TryStreamExt as _};
+use glowplug_base::Digest;
+use glowplug_oci::{Descriptor, Platform, media};
+use glowplug_registry::{Repository, ResolvedImage, Target};
+use glowplug_source::RangeSource;
+
+use crate::ConvertError;
+use crate::documents::{self, NewLayer};
+use crate::layer::{self, Original};
+use crate::plan::{Node, Plan};
+use crate::settings::Settings;
+use crate::workers::Workers;
+
+/// Layers at work at the same time: while one is pushed the next is made, and decoding, which cannot be shared, goes
+/// on for several where there are processors for it.
+const LAYERS_AT_ONCE: usize = 3;
+
+/// Hears how it goes.
+pub trait Watch: Sync {
+    /// Whatever is to be between layer number `number` of the plan and whoever reads it, such as something that counts.
+    fn source(&self, number: usize, source: Arc<dyn RangeSource>) -> Arc<dyn RangeSource> {
+        let _ = number;
+        source
+    }
+
+    /// Layer number `number` is made over and pushed.
+    fn layer(&self, number: usize, layer: &ConvertedLayer) {
+        let _ = (number, layer);
+    }
+}
+
+/// Nobody hears it.
+#[derive(Debug, Clone, Copy)]
+pub struct Unwatched;
+
+impl Watch for Unwatched {}
+
+/// A layer that was made over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvertedLayer {
+    /// Digest of the blob as it was.
+    pub old: Digest,
+    /// Its length in bytes.
+    pub old_bytes: u64,
+    /// Digest of the blob as it is now.
+    pub new: Digest,
+    /// Its length in bytes.
+    pub new_bytes: u64,
+    /// Digest of its tar.
+    pub diff_id: Digest,
+}
+
+/// An image that was made over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConvertedImage {
+    /// What it runs on.
+    pub platform: Platform,
+    /// Digest of the manifest as it was.
+    pub old: Digest,
+    /// Digest of the manifest as it is now.
+    pub new: Digest,
+    /// Its layers, lowest first, as numbers in [`Converted::layers`].
+    pub layers: Vec<usize>,
+}
+
+/// What was published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Converted {
+    /// Digest of what the old name leads to.
+    pub old: Digest,
+    /// Digest of what the new name leads to.
+    pub new: Digest,
+    /// The images.
+    pub images: Vec<ConvertedImage>,
+    /// Their layers, each once.
+    pub layers: Vec<ConvertedLayer>,
+}
+
+/// Makes over what is in `plan`, whose blobs come from `from`, and publishes it in `to` as `name`.
+///
+/// # Errors
+/// See [`ConvertError`]. Blobs may have been pushed then, but nothing that names them.
+pub async fn convert(
+    plan: &Plan,
+    from: &dyn Repository,
+    to: &dyn Repository,
+    name: &Target,
+    settings: &Settings,
+    watch: &dyn Watch,
+) -> Result<Converted, ConvertError> {
+    settings.check()?;
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = Arc::new(Workers::start(threads, settings).map_err(ConvertError::Settings)?);
+    let converter = Converter { from, to, settings, watch };
+    let jobs = plan.layers.iter().enumerate().map(|(number, (descriptor, original))| {
+        converter.layer(number, descriptor, original, workers.clone())
+    });
+    let made: Vec<(ConvertedLayer, NewLayer)> =
+        futures::stream::iter(jobs).buffered(LAYERS_AT_ONCE).try_collect().await?;
+    let (layers, new): (Vec<_>, Vec<_>) = made.into_iter().unzip();
+    let number: HashMap<Digest, usize> =
+        layers.iter().enumerate().map(|(number, layer)| (layer.old, number)).collect();
+    let mut images = Vec::new();
+    let mut manifests = Vec::new();
+    for image in &plan.images {
+        let layers: Vec<usize> =
+            image.layers.iter().filter_map(|layer| number.get(&layer.descriptor.digest).copied()).collect();
+        let of_image: Vec<&NewLayer> = layers.iter().map(|number| &new[*number]).collect();
+        let manifest = converter.config(image, &of_image).await?;
+        let (platform, old) = (image.platform(), image.manifest_digest);
+        images.push(ConvertedImage { platform, old, new: Digest::of(&manifest), layers });
+        manifests.push(manifest);
+    }
+    let root = converter.publish(&plan.root, &manifests, Some(name)).await?;
+    Ok(Converted { old: plan.digest(), new: root.digest, images, layers })
+}
+
+struct Converter<'a> {
+    from: &'a dyn Repository,
+    to: &'a dyn Repository,
+    settings: &'a Settings,
+    watch: &'a dyn Watch,
+}
+
+impl Converter<'_> {
+    fn pushing(&self, source: glowplug_registry::Error) -> ConvertError {
+        ConvertError::Push { place: self.to.name().to_owned(), source }
+    }
+
+    /// Makes a layer over and pushes it.
+    async fn layer(
+        &self,
+        number: usize,
+        descriptor: &Descriptor,
+        original: &Original,
+        workers: Arc<Workers>,
+    ) -> Result<(ConvertedLayer, NewLayer), ConvertError> {
+        let source = self.watch.source(number, self.from.resilient_blob(descriptor));
+        let made = layer::convert(original, &*source, self.settings, workers, self.to.spool_dir()).await?;
+        self.to.push_file(&made.blob).await.map_err(|error| self.pushing(error))?;
+        let (digest, size, diff_id) = (made.blob.digest, made.blob.size, made.diff_id);
+        let converted = ConvertedLayer {
+            old: original.blob,
+            old_bytes: descriptor.size,
+            new: digest,
+            new_bytes: size,
+            diff_id,
+        };
+        self.watch.layer(number, &converted);
+        let descriptor = Descriptor::new(self.settings.encoding.media_type(), digest, size);
+        Ok((converted, NewLayer { descriptor, diff_id, annotations: made.annotations.clone() }))
+    }
+
+    /// Pushes the configuration of an image with these layers; gives its manifest.
+    async fn config(&self, image: &ResolvedImage, layers: &[&NewLayer]) -> Result<Bytes, ConvertError> {
+        let malformed = |source| ConvertError::Document { image: image.name.clone(), source };
+        let old: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
+        let new: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+        let config = documents::config(&image.config_bytes, &old, &new).map_err(malformed)?;
+        let descriptor = Descriptor::of(media::OCI_CONFIG, &config);
+        self.to.push_blob(config.into()).await.map_err(|error| self.pushing(error))?;
+        documents::manifest(&image.manifest_bytes, &descriptor, layers).map(Bytes::from).map_err(malformed)
+    }
+
+    /// Pushes a document behind those that it lists: by `name`, or by its digest.
+    fn publish<'a>(
+        &'a self,
+        node: &'a Node,
+        manifests: &'a [Bytes],
+        name: Option<&'a Target>,
+    ) -> BoxFuture<'a, Result<Descriptor, ConvertError>> {
+        Box::pin(async move {
+            let (bytes, media_type) = match node {
+                Node::Image(number) => (manifests[*number].clone(), media::OCI_MANIFEST),
+                Node::Index(index, children) => {
+                    let mut new = Vec::new();
+                    for (old, child) in children {
+                        new.push((*old, self.publish(child, manifests, None).await?));
+                    }
+                    let bytes = documents::index(&index.bytes, &new)
+                        .map_err(|source| ConvertError::Document { image: index.name.clone(), source })?;
+                    (bytes.into(), media::OCI_INDEX)
+                }
+            };
+            let descriptor = Descriptor::of(media_type, &bytes);
+            let by_digest = Target::Digest(descriptor.digest);
+            let target = name.unwrap_or(&by_digest);
+            self.to.push_manifest(target, bytes, media_type).await.map_err(|error| self.pushing(error))?;
+            Ok(descriptor)
+        })
+    }
+}
