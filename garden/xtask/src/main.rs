@@ -19,6 +19,7 @@ mod paths;
 mod peers;
 mod question;
 mod rig;
+mod roundtrip;
 mod step;
 mod tree;
 
@@ -31,8 +32,10 @@ usage: cargo xtask COMMAND
   house                    check the floors, walls, sizes and names of the house
   image NAME               make a test image: tiny, ocr, torch, triton
   demo                     show a cold start of a real model server, beside containerd's
+  roundtrip                read our images by the libraries of others, and theirs by ours
   peers [NAME...]          build the loaders to measure against: stargz, soci, nydus
   bench cold-start         measure cold starts against containerd, other loaders and everything local
+  bench convert            measure how fast images are made over and indexed, against the Go tools
   bench decode             measure how fast a layer with checkpoints is decoded, against rapidgzip and pigz
   bench index              measure how fast a layer is indexed, against gunzip and pigz
   bench read               measure reads of an image through its doors, against overlayfs
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         "demo" => demo::run(&rest),
         "bench" => bench::run(&rest),
         "peers" => peers::run(&rest),
+        "roundtrip" => roundtrip::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "chaos" => chaos::run(&rest),
         "" | "help" | "-h" | "--help" => {

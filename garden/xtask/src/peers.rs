@@ -7,6 +7,7 @@
 //!
 //! Running them is the business of [`crate::rig::peers`].
 
+pub mod converters;
 mod tool;
 
 use std::time::Duration;

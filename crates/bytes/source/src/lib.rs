@@ -4,6 +4,7 @@
 //! keeps the bytes verifies them. A stream yields exactly the bytes asked for, or an error; never fewer, never zeros.
 #![forbid(unsafe_code)]
 
+mod elsewhere;
 mod error;
 mod fault;
 mod memory;
@@ -19,6 +20,7 @@ use futures::future::BoxFuture;
 use glowplug_base::ByteRange;
 use glowplug_timeline::Cause;
 
+pub use elsewhere::Elsewhere;
 pub use error::{Kind, SourceError};
 pub use fault::{Fault, Faulty};
 pub use memory::MemorySource;

@@ -9,7 +9,7 @@
 //!
 //! Hedges are few (see the budget), and a peer that is overtaken again and again is put aside, which ends them.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +19,7 @@ use tokio::sync::Semaphore;
 use crate::budget::Budget;
 use crate::cache::{Cache, Found, Origin, Piece, Rank};
 use crate::flights::{Flight, Flights, Outcome};
+use crate::latency::Latency;
 use crate::members::{Member, Members};
 use crate::peer::{Patience, Peer};
 use crate::stats::Counters;
@@ -56,6 +57,7 @@ pub(crate) struct Fetcher {
     wire: Wire,
     budget: Budget,
     flights: Flights<(PieceId, Way), Piece>,
+    registry_latency: Mutex<Latency>,
     peer_turns: Semaphore,
 }
 
@@ -91,6 +93,7 @@ impl Fetcher {
             wire,
             budget: Budget::new(),
             flights: Flights::default(),
+            registry_latency: Mutex::default(),
             peer_turns: Semaphore::new(PEER_REQUESTS_AT_ONCE),
         }
     }
@@ -188,7 +191,10 @@ impl Fetcher {
     /// Asks `owner`, and somebody else too if it is slow.
     async fn hedged(self: &Arc<Self>, wanted: &Wanted, owner: &Arc<Peer>, next: Option<Member>) -> Attempt {
         let mut first = std::pin::pin!(self.ask(wanted, owner));
-        let patience = owner.patience(&self.patience);
+        // A second request goes to the registry and takes what the registry takes now: before that it brings nothing but
+        // load, and the owner may well be waiting for the same registry.
+        let registry = self.registry_latency.lock().unwrap_or_else(PoisonError::into_inner).usual();
+        let patience = owner.patience(&self.patience).max(registry.unwrap_or_default());
         if let Ok(attempt) = tokio::time::timeout(patience, &mut first).await {
             return attempt;
         }
@@ -266,7 +272,10 @@ impl Fetcher {
     }
 
     async fn ask_registry(&self, wanted: &Wanted, anew: bool) -> Outcome<Piece> {
+        let began_ns = self.now_ns();
         let bytes = self.upstream.piece(&wanted.repository, &wanted.piece, wanted.size, anew).await?;
+        let took_ns = self.now_ns().saturating_sub(began_ns);
+        self.registry_latency.lock().unwrap_or_else(PoisonError::into_inner).learn(took_ns);
         self.counters.registry_bytes.add(bytes.len() as u64);
         if self.is_false(wanted, &bytes).await {
             return Err(Error::Corrupt(wanted.piece.blob));

@@ -21,6 +21,7 @@ mod endpoint_slice;
 mod error;
 mod fetch;
 mod flights;
+mod latency;
 mod members;
 mod node;
 mod passage;

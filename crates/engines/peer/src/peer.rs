@@ -3,17 +3,14 @@
 //! A peer that does not answer, or is overtaken again and again, is put aside for a while that doubles each time; one
 //! good answer makes it well. A peer that gave wrong bytes is left alone for longer, and only time forgives it.
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use glowplug_base::Clock;
 use tokio::sync::Notify;
 
-/// Answers that a peer's speed is learned from: enough for a 95th percentile, few enough to follow the network.
-const REMEMBERED_ANSWERS: usize = 64;
-/// Answers before which a peer's speed is not known.
-const FEWEST_ANSWERS: usize = 8;
+use crate::latency::Latency;
+
 /// Times in a row that a peer may be overtaken before it counts as slow.
 const OVERTAKEN_BEFORE_ASIDE: u32 = 3;
 /// How long a peer is put aside at first, and at most.
@@ -57,8 +54,7 @@ pub(crate) struct Peer {
 
 #[derive(Debug, Default)]
 struct State {
-    /// How long the last answers took, in nanoseconds, oldest first.
-    answers_ns: VecDeque<u64>,
+    latency: Latency,
     overtaken: u32,
     failures: u32,
     aside_until_ns: u64,
@@ -96,23 +92,16 @@ impl Peer {
 
     /// How long it is waited for before somebody else is asked, too.
     pub(crate) fn patience(&self, limits: &Patience) -> Duration {
-        let state = self.lock();
-        if state.answers_ns.len() < FEWEST_ANSWERS {
-            return limits.first;
+        match self.lock().latency.usual() {
+            Some(usual) => usual.clamp(limits.least, limits.most.max(limits.least)),
+            None => limits.first,
         }
-        let mut sorted: Vec<u64> = state.answers_ns.iter().copied().collect();
-        sorted.sort_unstable();
-        let at = (sorted.len() * 95 / 100).min(sorted.len() - 1);
-        Duration::from_nanos(sorted[at]).clamp(limits.least, limits.most.max(limits.least))
     }
 
     /// It answered as agreed, after `took_ns`, before anybody else did.
     pub(crate) fn answered(&self, took_ns: u64) {
         let mut state = self.lock();
-        if state.answers_ns.len() == REMEMBERED_ANSWERS {
-            state.answers_ns.pop_front();
-        }
-        state.answers_ns.push_back(took_ns);
+        state.latency.learn(took_ns);
         (state.overtaken, state.failures) = (0, 0);
     }
 

@@ -25,6 +25,10 @@ use crate::step::say;
 
 /// After this a start counts as failed.
 const DEADLINE: Duration = Duration::from_secs(900);
+/// A registry that sent nothing for so long has sent everything.
+const IDLE: Duration = Duration::from_secs(3);
+/// Fewer bytes than this between two looks are not the image.
+const NOISE_BYTES: u64 = 4096;
 /// The registry sends at most so many times what it sends to one node.
 const MOST_EGRESS: f64 = 1.2;
 /// The last node is ready after at most so many times what one node alone takes.
@@ -70,7 +74,7 @@ struct Outcome {
     ready_seconds: Vec<f64>,
     /// Bytes that the registry sent until the last was ready.
     ready_bytes: u64,
-    /// Bytes that the registry sent until every node had every byte.
+    /// Bytes that the registry sent in the end, when nobody wanted any more.
     complete_bytes: u64,
 }
 
@@ -170,7 +174,7 @@ fn measure(args: &Args) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The image started on `count` cold nodes at once, until every byte is on all of them.
+/// The image started on `count` cold nodes at once, until nobody wants any more of it.
 fn starts(
     cluster: &Cluster,
     count: usize,
@@ -186,9 +190,23 @@ fn starts(
     let began = Instant::now();
     let ready_seconds = wait(&mut starts, "ready", began)?;
     let ready_bytes = cluster.registry_bytes()? - before;
-    wait(&mut starts, "complete", began)?;
-    let complete_bytes = cluster.registry_bytes()? - before;
+    let complete_bytes = settled(cluster)? - before;
+    // All of them, before the first is waited for: a server may take its time.
+    starts.iter().for_each(Start::ask_to_end);
     Ok(Outcome { ready_seconds, ready_bytes, complete_bytes })
+}
+
+/// Waits until the registry has sent everything that anybody wants; gives what it sent since it began.
+fn settled(cluster: &Cluster) -> anyhow::Result<u64> {
+    let (mut seen, mut at) = (cluster.registry_bytes()?, Instant::now());
+    while at.elapsed() < IDLE {
+        std::thread::sleep(Duration::from_millis(50));
+        let now = cluster.registry_bytes()?;
+        if now > seen + NOISE_BYTES {
+            (seen, at) = (now, Instant::now());
+        }
+    }
+    cluster.registry_bytes()
 }
 
 /// Waits until every start has come to this mark; gives the seconds that each took.

@@ -210,14 +210,19 @@ impl Start {
         let found = lines.find(|line| line.event == "mark" && line.name == name);
         Ok(found.map(|line| line.at_ns as f64 / 1e9))
     }
-}
 
-impl Drop for Start {
-    fn drop(&mut self) {
+    /// Asks it to end, as Ctrl-C would. It is waited for when dropped.
+    pub fn ask_to_end(&self) {
         // Through nsenter it is the same process: nsenter becomes the program that it runs.
         if let Some(pid) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
             let _ = rustix::process::kill_process(pid, Signal::TERM);
         }
+    }
+}
+
+impl Drop for Start {
+    fn drop(&mut self) {
+        self.ask_to_end();
         let _ = self.child.wait();
     }
 }
