@@ -1,6 +1,8 @@
 //! The flags, as typed. The comments here are the program's help, written for a terminal.
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets mean `optional` here")]
 
+mod arrange;
+mod split;
 mod store;
 
 use std::ffi::OsString;
@@ -8,6 +10,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+
+pub use arrange::ArrangeArgs;
+pub use split::SplitArgs;
 
 /// The cold start of AI inference, made short: start a container before its image is here, and see where the time went.
 #[derive(Debug, Parser)]
@@ -414,6 +419,8 @@ pub struct ConvertArgs {
     /// How hard to compress: 1 to 12 for gzip and estargz, 6 by default; 1 to 22 for zstd and zstd-chunked, 3 by default.
     #[arg(long, value_name = "N")]
     pub level: Option<i32>,
+    #[command(flatten)]
+    pub arrange: ArrangeArgs,
     /// Take this platform only, such as linux/arm64; may be given several times. All of them by default.
     #[arg(long, value_name = "OS/ARCH[/VARIANT]")]
     pub platform: Vec<String>,
@@ -438,6 +445,8 @@ pub struct DietArgs {
     /// Write a self-contained HTML page with a map of the image.
     #[arg(long, value_name = "OUT")]
     pub html: Option<PathBuf>,
+    #[command(flatten)]
+    pub split: SplitArgs,
     /// The image.
     pub image: String,
 }

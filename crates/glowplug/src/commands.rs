@@ -23,7 +23,7 @@ pub fn dispatch(cli: Cli, output: &Output, clock: Clock) -> anyhow::Result<ExitC
         Command::Run(args) => run::run(&cli.global, &args, output, clock),
         Command::Explain(args) => explain::explain(&cli.global, &args, output, clock).map(done),
         Command::Image(ImageCommand::Index(args)) => image::index(&args, output).map(done),
-        Command::Image(ImageCommand::Convert(args)) => image::convert(&args, output).map(done),
+        Command::Image(ImageCommand::Convert(args)) => image::convert(&cli.global, &args, output).map(done),
         Command::Image(ImageCommand::Optimize(args)) => image::optimize(&cli.global, *args, output, clock),
         Command::Image(ImageCommand::Diet(args)) => image::diet(&cli.global, &args, output, clock).map(done),
         Command::Image(ImageCommand::Inspect(args)) => image::inspect(&args, output).map(done),

@@ -1,5 +1,6 @@
 //! What every command that touches images begins with: the store, the image's source, and what is known about it.
 
+mod beside;
 mod known;
 mod remembered;
 mod starts;
@@ -7,7 +8,8 @@ mod starts;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use glowplug_image::{LayerSpec, soci};
+use glowplug_image::models::ModelSpec;
+use glowplug_image::{LayerSpec, soci, toc};
 use glowplug_oci::{Limits, Platform, Source};
 use glowplug_registry::{Client, Repository, ResolvedImage, Target, resolve};
 use glowplug_store::{Options, Store};
@@ -30,6 +32,10 @@ pub struct Located {
     pub repository: Arc<dyn Repository>,
     /// What it is.
     pub image: ResolvedImage,
+    /// The tag that it was asked for by.
+    pub tag: Option<String>,
+    /// Files that lie beside it and belong to it.
+    pub models: Vec<ModelSpec>,
 }
 
 impl Located {
@@ -39,14 +45,21 @@ impl Located {
         soci::Lookup::new(self.repository.clone(), manifest, digest)
     }
 
+    /// Looks for tables that lie in an image beside this one, when it is first asked; only images that go by a tag have one.
+    pub fn external(&self) -> Option<toc::External> {
+        self.tag.as_deref().map(|tag| toc::External::new(self.repository.clone(), tag))
+    }
+
     /// The layers, bottom first, for the image engine.
     pub fn layers(&self) -> Vec<LayerSpec> {
         let lookup = Arc::new(self.soci());
+        let external = self.external().map(Arc::new);
         let spec = |layer: &glowplug_registry::ResolvedLayer| LayerSpec {
             blob: layer.descriptor.digest,
             compression: layer.kind.compression,
             source: self.repository.resilient_blob(&layer.descriptor),
             annotations: layer.descriptor.annotations.clone(),
+            external: external.clone(),
             soci: Some(lookup.clone()),
         };
         self.image.layers.iter().map(spec).collect()
@@ -74,12 +87,12 @@ pub fn platform(args: &RegistryArgs) -> anyhow::Result<Platform> {
     args.platform.as_deref().map_or_else(|| Ok(Platform::host()), |text| Ok(text.parse()?))
 }
 
-/// Looks an image up where it is, without a store.
+/// Looks an image up where it is, without a store, to be looked at and not opened: what lies beside it is left out.
 pub async fn look_up(args: &RegistryArgs, image: &str) -> anyhow::Result<Located> {
     let source: Source = image.parse()?;
     let repository = client(&args.reach)?.open(&source).await?;
     let image = resolve(&*repository, Target::from(&source), &platform(args)?, &Limits::default()).await?;
-    Ok(Located { repository, image })
+    Ok(Located { repository, image, tag: tag(&source), models: Vec::new() })
 }
 
 /// Looks an image up. What was seen before is found in the store, also when the registry is away.
@@ -91,11 +104,22 @@ pub async fn locate(
 ) -> anyhow::Result<Located> {
     let mut span = timeline.span(Phase::Pull, "resolve manifest");
     let source: Source = image.parse()?;
-    let repository = client(&args.reach)?.open(&source).await?;
+    let client = client(&args.reach)?;
+    let repository = client.open(&source).await?;
     let remembered = Arc::new(Remembered::new(repository, store.documents()));
     let resolved = resolve(&*remembered, Target::from(&source), &platform(args)?, &Limits::default()).await?;
     remembered.remember(&resolved);
     span.detail(resolved.manifest_digest.to_string());
-    KnownImage::of(image, &resolved).save(store)?;
-    Ok(Located { repository: remembered, image: resolved })
+    let models = beside::models(&client, &*remembered, &resolved).await?;
+    KnownImage::of(image, &resolved, &models).save(store)?;
+    Ok(Located { repository: remembered, image: resolved, tag: tag(&source), models })
+}
+
+/// The tag that a source is asked for by.
+fn tag(source: &Source) -> Option<String> {
+    match source {
+        Source::Registry(reference) => reference.tag().map(str::to_owned),
+        Source::Layout { tag, .. } => tag.clone(),
+        _ => None,
+    }
 }

@@ -44,6 +44,32 @@ fn an_image_made_over_starts_in_every_format() {
 }
 
 #[test]
+fn what_a_start_read_comes_first_in_an_image_that_starts_as_before() {
+    let registry = TestRegistry::start();
+    serve(&registry, "tiny-gzip", "tiny:1");
+    let image = registry.reference("tiny:1");
+    let node = Glowplug::new();
+    let unknown =
+        node.output(&["image", "convert", "--to", "gzip", "--order", "recorded", "-o", &image, &image]);
+    let said = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(!unknown.status.success() && said.contains("no start of this image is recorded here"), "{said}");
+    start(&node, &image);
+    for (number, to) in ["estargz", "zstd-chunked", "zstd", "gzip"].into_iter().enumerate() {
+        let new = registry.reference(&format!("new:{number}"));
+        let args = ["--json", "image", "convert", "--to", to, "--order", "recorded", "--output", &new];
+        let told: Value = serde_json::from_str(
+            &node.succeed(&[&args[..], &["--repack", "--layer-size", "256K", &image]].concat()),
+        )
+        .unwrap();
+        let layers = told["layers"].as_array().unwrap();
+        assert!(layers.len() > 3 && layers.iter().any(|layer| layer["piece"] == 1), "{told}");
+        start(&Glowplug::new(), &new);
+        let differ = node.output(&["image", "diff", "--contents", "--times", &image, &new]);
+        assert!(differ.status.success(), "{to}: {}", String::from_utf8_lossy(&differ.stdout));
+    }
+}
+
+#[test]
 fn what_cannot_be_done_says_why_and_what_else() {
     let node = Glowplug::new();
     let image = format!("oci:{}", layout("tiny-gzip").display());

@@ -8,6 +8,7 @@
 //! in `corpus/` and mutations of them without it.
 #![forbid(unsafe_code)]
 
+mod chunks;
 mod erofs;
 mod estargz;
 mod gzindex;
@@ -20,6 +21,7 @@ mod tarwalk;
 mod zstdchunked;
 mod ztoc;
 
+pub use chunks::chunks;
 pub use erofs::erofs;
 pub use estargz::estargz;
 pub use gzindex::gzindex;
@@ -35,7 +37,8 @@ pub use ztoc::ztoc;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 10] = [
+pub const TARGETS: [(&str, Target); 11] = [
+    ("chunks", chunks),
     ("erofs", erofs),
     ("estargz", estargz),
     ("gzindex", gzindex),

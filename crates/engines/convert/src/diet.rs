@@ -18,7 +18,7 @@ mod finding;
 #[cfg(test)]
 mod fixture;
 mod inventory;
-mod magic;
+pub(crate) mod magic;
 mod place;
 mod rules;
 mod share;
@@ -37,6 +37,11 @@ pub struct Facts<'a> {
     pub contents: &'a Contents,
     /// The environment that the image's configuration sets, as `NAME=value`.
     pub env: &'a [String],
+}
+
+/// The files that are known for model weights, by their numbers in the inventory.
+pub(crate) fn weights(facts: Facts<'_>) -> Vec<usize> {
+    Rule::Weights.ask(facts).into_iter().flat_map(|draft| draft.items).map(|item| item.file).collect()
 }
 
 /// Asks every rule, and settles which finding each file belongs to; seconds are those of a link of `link_mbit` Mbit/s.

@@ -33,34 +33,76 @@ pub(crate) struct NewLayer {
     pub(crate) annotations: BTreeMap<String, String>,
 }
 
-/// The configuration with the digests of the tars, or as it is where they are as they were.
+/// The configuration with the digests of the tars, or as it is where they are as they were. Of each layer there are as
+/// many `new` ones as it has become.
 ///
 /// # Errors
 /// It is not JSON; one that was resolved is.
-pub(crate) fn config(config: &[u8], old: &[Digest], new: &[Digest]) -> Result<Vec<u8>, serde_json::Error> {
-    if old == new {
+pub(crate) fn config(
+    config: &[u8],
+    old: &[Digest],
+    new: &[Vec<Digest>],
+) -> Result<Vec<u8>, serde_json::Error> {
+    if new.iter().flatten().eq(old) {
         return Ok(config.to_vec());
     }
     let mut value: Value = serde_json::from_slice(config)?;
-    value["rootfs"]["diff_ids"] = new.iter().map(Digest::to_string).collect();
+    value["rootfs"]["diff_ids"] = new.iter().flatten().map(Digest::to_string).collect();
+    if new.iter().any(|pieces| pieces.len() != 1)
+        && let Some(history) = value["history"].as_array_mut()
+    {
+        let pieces: Vec<usize> = new.iter().map(Vec::len).collect();
+        *history = spread(std::mem::take(history), &pieces);
+    }
     serde_json::to_vec(&value)
 }
 
-/// The manifest with its new `config` and `layers`, which are as many as before.
+/// The history of layers that became several: what made a layer made each of its pieces. One that does not tell of all
+/// layers stays as it is.
+fn spread(history: Vec<Value>, pieces: &[usize]) -> Vec<Value> {
+    let is_of_layer = |entry: &Value| entry["empty_layer"] != true;
+    if history.iter().filter(|entry| is_of_layer(entry)).count() != pieces.len() {
+        return history;
+    }
+    let mut of_layers = pieces.iter();
+    let mut spread = Vec::new();
+    for entry in history {
+        let count = if is_of_layer(&entry) { of_layers.next().copied().unwrap_or(1) } else { 1 };
+        if count == 1 {
+            spread.push(entry);
+            continue;
+        }
+        for number in 1..=count {
+            let mut entry = entry.clone();
+            entry["comment"] = format!("repacked {number} of {count}").into();
+            spread.push(entry);
+        }
+    }
+    spread
+}
+
+/// The manifest with its new `config` and `layers`: of each one as many as it has become.
 ///
 /// # Errors
 /// It is not JSON; one that was resolved is.
 pub(crate) fn manifest(
     manifest: &[u8],
     config: &Descriptor,
-    layers: &[&NewLayer],
+    layers: &[Vec<&NewLayer>],
 ) -> Result<Vec<u8>, serde_json::Error> {
     let mut value: Value = serde_json::from_slice(manifest)?;
     value["mediaType"] = media::OCI_MANIFEST.into();
     repoint(&mut value["config"], config);
-    for (entry, layer) in value["layers"].as_array_mut().into_iter().flatten().zip(layers) {
-        repoint(entry, &layer.descriptor);
-        annotate(entry, layer);
+    if let Some(entries) = value["layers"].as_array_mut() {
+        let old = std::mem::take(entries);
+        for (entry, pieces) in old.into_iter().zip(layers) {
+            for layer in pieces {
+                let mut entry = entry.clone();
+                repoint(&mut entry, &layer.descriptor);
+                annotate(&mut entry, layer);
+                entries.push(entry);
+            }
+        }
     }
     // The SOCI index that it names describes the old layers.
     if let Some(annotations) = value["annotations"].as_object_mut() {
@@ -141,7 +183,7 @@ mod tests {
             "annotations": { INDEX_DIGEST_ANNOTATION: "old" },
         });
         let config = Descriptor::of(media::OCI_CONFIG, b"config");
-        let new = manifest(old.to_string().as_bytes(), &config, &[&layer(b"layer")]).unwrap();
+        let new = manifest(old.to_string().as_bytes(), &config, &[vec![&layer(b"layer")]]).unwrap();
         let new: Value = serde_json::from_slice(&new).unwrap();
         let (config, blob) = (Digest::of(b"config").to_string(), Digest::of(b"layer").to_string());
         assert_eq!(
@@ -159,9 +201,29 @@ mod tests {
     fn a_configuration_changes_only_where_a_tar_did() {
         let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
         let old = br#"{ "rootfs": {"type": "layers", "diff_ids": []}, "history": [{"comment": "x"}] }"#;
-        assert_eq!(config(old, &[a], &[a]).unwrap(), old);
-        let new: Value = serde_json::from_slice(&config(old, &[a, a], &[a, b]).unwrap()).unwrap();
+        assert_eq!(config(old, &[a], &[vec![a]]).unwrap(), old);
+        let new: Value = serde_json::from_slice(&config(old, &[a, a], &[vec![a], vec![b]]).unwrap()).unwrap();
         assert_eq!(new["rootfs"]["diff_ids"], serde_json::json!([a.to_string(), b.to_string()]));
         assert_eq!(new["history"][0]["comment"], "x");
+    }
+
+    #[test]
+    fn the_history_has_an_entry_for_each_piece_of_a_layer() {
+        let (a, b) = (Digest::of(b"a"), Digest::of(b"b"));
+        let old = serde_json::json!({ "rootfs": {}, "history": [
+            { "created_by": "base", "comment": "kept" }, { "created_by": "ENV", "empty_layer": true },
+            { "created_by": "COPY", "comment": "buildkit" }] });
+        let new = config(old.to_string().as_bytes(), &[a, b], &[vec![a], vec![a, b]]).unwrap();
+        let new: Value = serde_json::from_slice(&new).unwrap();
+        assert_eq!(
+            new["history"],
+            serde_json::json!([
+                { "created_by": "base", "comment": "kept" }, { "created_by": "ENV", "empty_layer": true },
+                { "created_by": "COPY", "comment": "repacked 1 of 2" },
+                { "created_by": "COPY", "comment": "repacked 2 of 2" }])
+        );
+        // One that tells of another number of layers is nobody's map.
+        let new = config(old.to_string().as_bytes(), &[a], &[vec![a, b]]).unwrap();
+        assert_eq!(serde_json::from_slice::<Value>(&new).unwrap()["history"], old["history"]);
     }
 }

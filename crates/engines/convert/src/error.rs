@@ -54,6 +54,16 @@ pub enum ConvertError {
         /// What stands in the way.
         what: String,
     },
+    /// A layer holds something that cannot be taken out of it.
+    #[error("layer {layer}, entry {path:?}: {what} cannot be taken out")]
+    Taken {
+        /// The layer's blob.
+        layer: Digest,
+        /// The entry's path.
+        path: String,
+        /// What stands in the way.
+        what: String,
+    },
     /// A table of contents cannot be written.
     #[error("table of contents of layer {layer}")]
     Toc {
@@ -80,6 +90,16 @@ pub enum ConvertError {
         /// Why.
         #[source]
         source: serde_json::Error,
+    },
+    /// The image would have more layers than container engines take.
+    #[error("{image} would have {layers} layers, and {most} are the most that all container engines take")]
+    Layers {
+        /// The image.
+        image: String,
+        /// How many it would have.
+        layers: usize,
+        /// How many it may have.
+        most: usize,
     },
     /// The other place does not take it.
     #[error("push to {place}")]
@@ -112,9 +132,12 @@ impl Hinted for ConvertError {
             Self::Layer { .. } | Self::DiffId { .. } => {
                 Some(Hint::new("the image is damaged or hostile; push it again from a good copy"))
             }
+            Self::Layers { .. } => Some(Hint::new("make the layers longer")),
+            Self::Taken { .. } => Some(Hint::new("name what to take out by --model-path, without this file")),
             Self::Entry { .. } => Some(Hint::new("convert to zstd or gzip, which list nothing")),
             Self::Spool { .. } => Some(Hint::new(
-                "a converted layer is kept in a file until it is pushed, in $TMPDIR or the layout it goes to",
+                "a converted layer is kept in a file until it is pushed, in $TMPDIR or the layout it goes to; with an order, \
+                 or layers to be split, all tars are there before",
             )),
             Self::Toc { .. } | Self::Document { .. } | Self::Settings(_) => None,
         }

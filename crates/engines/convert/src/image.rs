@@ -1,6 +1,9 @@
 //! An image made over and published: layers, then configurations, then manifests, then indexes, and the name last.
 
+mod rearrange;
+
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -13,10 +16,11 @@ use glowplug_source::RangeSource;
 
 use crate::ConvertError;
 use crate::documents::{self, NewLayer};
-use crate::layer::{self, Original};
+use crate::layer;
 use crate::plan::{Node, Plan};
 use crate::settings::Settings;
 use crate::workers::Workers;
+use rearrange::{Job, Tar};
 
 /// Layers at work at the same time: while one is pushed the next is made, and decoding, which cannot be shared, goes
 /// on for several where there are processors for it.
@@ -30,7 +34,17 @@ pub trait Watch: Sync {
         source
     }
 
-    /// Layer number `number` is made over and pushed.
+    /// All layers lie in `dir`, `bytes` of tars, until they are packed.
+    fn unpacked(&self, dir: &Path, bytes: u64) {
+        let _ = (dir, bytes);
+    }
+
+    /// Layer number `number` can neither be put in order nor be split, for this reason: it is only packed anew.
+    fn fixed(&self, number: usize, why: &str) {
+        let _ = (number, why);
+    }
+
+    /// Layer number `number`, or a piece of it, is made over and pushed.
     fn layer(&self, number: usize, layer: &ConvertedLayer) {
         let _ = (number, layer);
     }
@@ -49,12 +63,18 @@ pub struct ConvertedLayer {
     pub old: Digest,
     /// Its length in bytes.
     pub old_bytes: u64,
+    /// Digest of the tar as it was.
+    pub old_diff_id: Digest,
     /// Digest of the blob as it is now.
     pub new: Digest,
     /// Its length in bytes.
     pub new_bytes: u64,
     /// Digest of its tar.
     pub diff_id: Digest,
+    /// Which piece of the old layer it is, from 0.
+    pub piece: usize,
+    /// How many pieces there are; one, if the layer was not split.
+    pub pieces: usize,
 }
 
 /// An image that was made over.
@@ -79,7 +99,7 @@ pub struct Converted {
     pub new: Digest,
     /// The images.
     pub images: Vec<ConvertedImage>,
-    /// Their layers, each once.
+    /// Their layers, each once, the pieces of one beside each other.
     pub layers: Vec<ConvertedLayer>,
 }
 
@@ -99,22 +119,25 @@ pub async fn convert(
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Arc::new(Workers::start(threads, settings).map_err(ConvertError::Settings)?);
     let converter = Converter { from, to, settings, watch };
-    let jobs = plan.layers.iter().enumerate().map(|(number, (descriptor, original))| {
-        converter.layer(number, descriptor, original, workers.clone())
-    });
+    let jobs = converter.jobs(plan).await?;
+    let jobs = jobs.into_iter().map(|job| converter.layer(job, workers.clone()));
     let made: Vec<(ConvertedLayer, NewLayer)> =
         futures::stream::iter(jobs).buffered(LAYERS_AT_ONCE).try_collect().await?;
     let (layers, new): (Vec<_>, Vec<_>) = made.into_iter().unzip();
-    let number: HashMap<Digest, usize> =
-        layers.iter().enumerate().map(|(number, layer)| (layer.old, number)).collect();
+    let mut numbers: HashMap<Digest, Vec<usize>> = HashMap::new();
+    for (number, layer) in layers.iter().enumerate() {
+        numbers.entry(layer.old).or_default().push(number);
+    }
     let mut images = Vec::new();
     let mut manifests = Vec::new();
     for image in &plan.images {
-        let layers: Vec<usize> =
-            image.layers.iter().filter_map(|layer| number.get(&layer.descriptor.digest).copied()).collect();
-        let of_image: Vec<&NewLayer> = layers.iter().map(|number| &new[*number]).collect();
+        let pieces: Vec<&Vec<usize>> =
+            image.layers.iter().filter_map(|layer| numbers.get(&layer.descriptor.digest)).collect();
+        let of_image: Vec<Vec<&NewLayer>> =
+            pieces.iter().map(|pieces| pieces.iter().map(|number| &new[*number]).collect()).collect();
         let manifest = converter.config(image, &of_image).await?;
         let (platform, old) = (image.platform(), image.manifest_digest);
+        let layers = pieces.into_iter().flatten().copied().collect();
         images.push(ConvertedImage { platform, old, new: Digest::of(&manifest), layers });
         manifests.push(manifest);
     }
@@ -134,24 +157,32 @@ impl Converter<'_> {
         ConvertError::Push { place: self.to.name().to_owned(), source }
     }
 
-    /// Makes a layer over and pushes it.
+    /// Makes a layer over, or a piece of one, and pushes it.
     async fn layer(
         &self,
-        number: usize,
-        descriptor: &Descriptor,
-        original: &Original,
+        job: Job<'_>,
         workers: Arc<Workers>,
     ) -> Result<(ConvertedLayer, NewLayer), ConvertError> {
-        let source = self.watch.source(number, self.from.resilient_blob(descriptor));
-        let made = layer::convert(original, &*source, self.settings, workers, self.to.spool_dir()).await?;
+        let Job { number, descriptor, original, piece, pieces, tar } = job;
+        let (settings, dir) = (self.settings, self.to.spool_dir());
+        let made = match tar {
+            Tar::InBlob => {
+                let source = self.watch.source(number, self.from.resilient_blob(descriptor));
+                layer::convert(original, &*source, settings, workers, dir).await?
+            }
+            Tar::OnDisk(tar, part) => layer::pack(original.blob, tar, part, settings, workers, dir).await?,
+        };
         self.to.push_file(&made.blob).await.map_err(|error| self.pushing(error))?;
         let (digest, size, diff_id) = (made.blob.digest, made.blob.size, made.diff_id);
         let converted = ConvertedLayer {
             old: original.blob,
             old_bytes: descriptor.size,
+            old_diff_id: original.diff_id,
             new: digest,
             new_bytes: size,
             diff_id,
+            piece,
+            pieces,
         };
         self.watch.layer(number, &converted);
         let descriptor = Descriptor::new(self.settings.encoding.media_type(), digest, size);
@@ -159,10 +190,11 @@ impl Converter<'_> {
     }
 
     /// Pushes the configuration of an image with these layers; gives its manifest.
-    async fn config(&self, image: &ResolvedImage, layers: &[&NewLayer]) -> Result<Bytes, ConvertError> {
+    async fn config(&self, image: &ResolvedImage, layers: &[Vec<&NewLayer>]) -> Result<Bytes, ConvertError> {
         let malformed = |source| ConvertError::Document { image: image.name.clone(), source };
         let old: Vec<Digest> = image.layers.iter().map(|layer| layer.diff_id).collect();
-        let new: Vec<Digest> = layers.iter().map(|layer| layer.diff_id).collect();
+        let diff_ids = |pieces: &Vec<&NewLayer>| pieces.iter().map(|layer| layer.diff_id).collect();
+        let new: Vec<Vec<Digest>> = layers.iter().map(diff_ids).collect();
         let config = documents::config(&image.config_bytes, &old, &new).map_err(malformed)?;
         let descriptor = Descriptor::of(media::OCI_CONFIG, &config);
         self.to.push_blob(config.into()).await.map_err(|error| self.pushing(error))?;

@@ -13,6 +13,15 @@ pub const CHUNK_BYTES: RangeInclusive<u64> = 16 << 10..=32 << 20;
 /// Longest piece of a file that is compressed by itself unless told otherwise, in bytes, as the reference tools have it.
 pub const DEFAULT_CHUNK_BYTES: u64 = glowplug_toc::files::DEFAULT_CHUNK_BYTES;
 
+/// The shortest layers that can be asked for, in bytes of tar. Even much longer ones cost more requests than they save time.
+pub const LEAST_LAYER_BYTES: u64 = 64 << 10;
+
+/// Longest tar of a layer that is not taken apart unless told otherwise, in bytes: unpacking it takes a second or so. A
+/// container engine unpacks a layer only when all of it is there, and the next only when it is done, so that in layers of
+/// a second downloading and unpacking overlap; and 125 of them, more than which Docker does not take, are an image of 31
+/// GiB.
+pub const DEFAULT_LAYER_BYTES: u64 = 256 << 20;
+
 /// How layers are packed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Encoding {
@@ -47,6 +56,11 @@ pub struct Settings {
     pub chunk_bytes: u64,
     /// The platforms to take from an image for several; all of them if there is none.
     pub platforms: Vec<Platform>,
+    /// Paths of files in the image that come first in their layers, in this order. Only the layer that shows a file moves
+    /// it.
+    pub order: Vec<String>,
+    /// Longest tar of a layer in bytes: longer ones become several layers. As long as they are if there is none.
+    pub layer_bytes: Option<u64>,
 }
 
 impl Encoding {
@@ -85,13 +99,26 @@ impl Settings {
     /// All platforms in `encoding`, as its reference tool does it.
     pub const fn new(encoding: Encoding) -> Self {
         let level = encoding.default_level();
-        Self { encoding, level, chunk_bytes: DEFAULT_CHUNK_BYTES, platforms: Vec::new() }
+        Self {
+            encoding,
+            level,
+            chunk_bytes: DEFAULT_CHUNK_BYTES,
+            platforms: Vec::new(),
+            order: Vec::new(),
+            layer_bytes: None,
+        }
+    }
+
+    /// Whether tars may come out in another order or number.
+    pub(crate) const fn rearranges(&self) -> bool {
+        !self.order.is_empty() || self.layer_bytes.is_some()
     }
 
     /// Says what cannot be had of it.
     ///
     /// # Errors
-    /// [`ConvertError::Settings`] for a level that there is not, or chunks that are too short or too long.
+    /// [`ConvertError::Settings`] for a level that there is not, chunks that are too short or too long, or layers that are
+    /// too short.
     pub fn check(&self) -> Result<(), ConvertError> {
         let (level, chunk_bytes) = (self.level, self.chunk_bytes);
         let levels = self.encoding.levels();
@@ -102,6 +129,10 @@ impl Settings {
         if !CHUNK_BYTES.contains(&chunk_bytes) {
             let (low, high) = CHUNK_BYTES.into_inner();
             let what = format!("chunks of {chunk_bytes} bytes: {low} to {high} can be had");
+            return Err(ConvertError::Settings(what));
+        }
+        if let Some(bytes) = self.layer_bytes.filter(|bytes| *bytes < LEAST_LAYER_BYTES) {
+            let what = format!("layers of {bytes} bytes: {LEAST_LAYER_BYTES} is the least");
             return Err(ConvertError::Settings(what));
         }
         Ok(())

@@ -1,4 +1,5 @@
-//! The file in which a blob is made, before its length and digest are known. It is gone when it was not taken.
+//! The file in which a blob is made, before its length and digest are known, or in which a tar waits. It is gone when it
+//! was not taken.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -19,6 +20,25 @@ pub(crate) struct Spool {
     path: SpoolPath,
     hasher: Hasher,
     len: u64,
+}
+
+/// A tar that waits to be packed. The file goes with it.
+#[derive(Debug)]
+pub(crate) struct SpooledTar {
+    path: SpoolPath,
+    len: u64,
+}
+
+impl SpooledTar {
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path.0
+    }
+
+    /// Its length in bytes.
+    pub(crate) const fn len(&self) -> u64 {
+        self.len
+    }
 }
 
 /// The path of a spooled file, which goes with it.
@@ -63,6 +83,11 @@ impl Spool {
     pub(crate) fn finish(self) -> (BlobFile, SpoolPath) {
         let digest: Digest = self.hasher.finish();
         (BlobFile { path: self.path.0.clone(), digest, size: self.len }, self.path)
+    }
+
+    /// The tar, complete, and its digest.
+    pub(crate) fn finish_tar(self) -> (SpooledTar, Digest) {
+        (SpooledTar { path: self.path, len: self.len }, self.hasher.finish())
     }
 }
 

@@ -6,6 +6,7 @@
 
 mod audit;
 mod courtesy;
+mod pace;
 mod plan;
 mod run;
 
@@ -14,7 +15,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use glowplug_base::ByteRange;
-use glowplug_layer::Recipe;
+use glowplug_layer::{Entry, Recipe};
 use glowplug_source::{RangeSource, SourceError, read_all};
 use glowplug_store::{Claim, FlightError, Layer, Ticket};
 use glowplug_timeline::{Cause, Mark, Timeline};
@@ -22,13 +23,11 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use audit::Contradiction;
+use pace::Pace;
 use plan::Plan;
 
 use crate::decode::Rooms;
 
-/// Streams that prefetch at the same time: enough to hide one round trip behind another's bytes, few enough that a
-/// reader's request meets short queues.
-const PREFETCH_STREAMS: usize = 3;
 /// Most neighbours that a reader's request brings along when reads are sequential, in spans.
 const MAX_READAHEAD_SPANS: usize = 8;
 /// Least bytes of the blob that a reader's request asks for, neighbours included, where spans are short, as they are where every
@@ -41,6 +40,15 @@ pub(crate) struct Supply {
     pub(crate) layer: Arc<Layer>,
     pub(crate) source: Arc<dyn RangeSource>,
     pub(crate) compression: glowplug_oci::Compression,
+    /// What the layer shows, if that is not what its index says: the store keeps a model once, wherever images have it.
+    pub(crate) placed: Option<Vec<Entry>>,
+}
+
+impl Supply {
+    /// The entries that the layer brings into the image, numbered as in its index.
+    pub(crate) fn entries(&self) -> &[Entry] {
+        self.placed.as_deref().unwrap_or(&self.layer.index().entries)
+    }
 }
 
 /// The fetcher of one opened image.
@@ -57,8 +65,11 @@ pub(crate) struct Fetcher {
     moved: AtomicU64,
     rooms: Rooms,
     plan: Plan,
+    pace: Arc<Pace>,
     /// The start is over: nobody minds long requests any more.
     settled: AtomicBool,
+    /// Nobody has the image open any more.
+    closed: AtomicBool,
     /// Layers that are not what their tables of contents say.
     contradictions: watch::Sender<Vec<Contradiction>>,
 }
@@ -77,6 +88,8 @@ impl Fetcher {
             decoders: Semaphore::new(cores),
             moved: AtomicU64::new(0),
             rooms: Rooms::default(),
+            pace: Arc::new(Pace::new()),
+            closed: AtomicBool::new(false),
         }
     }
 
@@ -195,8 +208,21 @@ impl Fetcher {
     async fn may_go_on(&self, spare: &Spare) -> bool {
         // Nothing is claimed while readers wait: who claims a span must bring it.
         self.make_way([]).await;
-        let free = self.plan.expects_more() || a_free_processor(spare).await;
+        let free = self.plan.expects_more() || {
+            if !spare() {
+                self.pace.disturbed();
+            }
+            a_free_processor(spare).await
+        };
         self.is_settled() && free
+    }
+
+    /// Bytes came over the network.
+    fn came(&self, bytes: usize, cause: Cause) {
+        self.moved.fetch_add(bytes as u64, Ordering::Relaxed);
+        if cause != Cause::Fault {
+            self.pace.moved(bytes as u64, self.timeline.now_ns());
+        }
     }
 
     /// The next bytes of a layer's blob, from `at`, for whoever wants all of them in order; nothing at its end.
@@ -216,7 +242,7 @@ impl Fetcher {
             return Ok(Vec::new());
         }
         let bytes = read_all(&**source, range, Cause::Background).await?;
-        self.moved.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.came(bytes.len(), Cause::Background);
         Ok(bytes)
     }
 
@@ -246,6 +272,11 @@ impl Fetcher {
         self.plan.hasten(spans.filter(|span| !here.is_present(*span)).map(|span| (layer, span)));
     }
 
+    /// The image is closed: what is on its way comes, and nothing else.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+
     /// The start is over.
     pub(crate) fn settle(&self) {
         self.settled.store(true, Ordering::Relaxed);
@@ -258,6 +289,9 @@ impl Fetcher {
     /// Lets readers go first: returns when nobody waits, or when somebody waits for this very run.
     async fn make_way<'a>(&self, run: impl IntoIterator<Item = &'a Ticket> + Clone) {
         let mut urgent = self.urgent.subscribe();
+        if *urgent.borrow() > 0 {
+            self.pace.disturbed();
+        }
         // A reader subscribes to its span before it counts as waiting, so the change that it makes is seen here.
         let ours = |waiting: &usize| *waiting == 0 || run.clone().into_iter().any(Ticket::is_wanted);
         // The sender lives in self, so this can only end well.
@@ -271,7 +305,10 @@ fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
     let stream = |_| {
         let (this, spare) = (fetcher.clone(), spare.clone());
         tokio::spawn(async move {
-            while let Some(this) = this.upgrade() {
+            let Some(pace) = alive(&this).map(|this| this.pace.clone()) else { return };
+            loop {
+                let _turn = pace.turn().await;
+                let Some(this) = alive(&this) else { break };
                 let long = this.may_go_on(&spare).await;
                 let Some((layer, run, cause)) = this.plan.next(long) else {
                     break;
@@ -280,7 +317,12 @@ fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
             }
         })
     };
-    (0..PREFETCH_STREAMS).map(stream).collect()
+    (0..pace::MOST_STREAMS).map(stream).collect()
+}
+
+/// The fetcher of an image that is still open: streams that hold it for each other must not keep it.
+fn alive(fetcher: &Weak<Fetcher>) -> Option<Arc<Fetcher>> {
+    fetcher.upgrade().filter(|fetcher| !fetcher.closed.load(Ordering::Relaxed))
 }
 
 /// Tells whether a processor is free.

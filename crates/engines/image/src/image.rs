@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use glowplug_base::ByteRange;
-use glowplug_layer::{Entry, Extent, LayerIndex};
+use glowplug_layer::{Entry, Extent};
 use glowplug_store::Layer;
 use glowplug_timeline::Timeline;
 
@@ -46,11 +46,11 @@ impl Image {
     pub(crate) fn new(supplies: Vec<Supply>, timeline: Timeline) -> Result<Self, ImageError> {
         let mut merger = Merger::new();
         for supply in &supplies {
-            merger.add(&supply.layer.index().entries)?;
+            merger.add(supply.entries())?;
         }
         Ok(Self {
             tree: merger.finish(),
-            placed: supplies.iter().map(|supply| placed(supply.layer.index())).collect(),
+            placed: supplies.iter().map(|supply| placed(supply.entries())).collect(),
             recorder: Recorder::new(supplies.iter().map(|supply| supply.layer.index().data_size)),
             fetcher: Arc::new(Fetcher::new(supplies, timeline.clone())),
             whole: Whole::default(),
@@ -83,7 +83,7 @@ impl Image {
     /// The entry that a node was made from.
     pub fn entry(&self, node: &Node) -> Option<&Entry> {
         let (layer, entry) = node.origin?;
-        self.fetcher.supplies()[layer as usize].layer.index().entries.get(entry as usize)
+        self.fetcher.supplies()[layer as usize].entries().get(entry as usize)
     }
 
     /// Begins to bring what the profile expects, then, as long as `spare` says that a processor is free, everything else.
@@ -192,7 +192,7 @@ impl Image {
     fn entry_at(&self, layer: usize, offset: u64) -> Option<(u32, &Entry)> {
         let placed = self.placed.get(layer)?;
         let (_, number) = placed.get(placed.partition_point(|(end, _)| *end <= offset))?;
-        Some((*number, self.fetcher.supplies()[layer].layer.index().entries.get(*number as usize)?))
+        Some((*number, self.fetcher.supplies()[layer].entries().get(*number as usize)?))
     }
 
     fn touch(&self, layer: usize, data: ByteRange) {
@@ -220,12 +220,18 @@ impl Image {
     }
 }
 
+impl Drop for Image {
+    fn drop(&mut self) {
+        self.fetcher.close();
+    }
+}
+
 /// The entries of a layer that have bytes: where those end in the data file, and the entry's number.
-fn placed(index: &LayerIndex) -> Vec<(u64, u32)> {
+fn placed(entries: &[Entry]) -> Vec<(u64, u32)> {
     let end = |(number, entry): (usize, &Entry)| {
         entry.extents.last().map(|extent| (extent.data + extent.len, number as u32))
     };
-    index.entries.iter().enumerate().filter_map(end).collect()
+    entries.iter().enumerate().filter_map(end).collect()
 }
 
 /// Copies present bytes; what lies between the parts is a hole of a sparse file, zeros by its own description.

@@ -12,6 +12,7 @@ use glowplug_timeline::{Phase, Timeline};
 
 use crate::error::chain;
 use crate::fetch::Supply;
+use crate::models::{self, ModelSpec};
 use crate::{Image, ImageError, ingest, soci, toc};
 
 /// Layers that stream by at the same time when nothing is known about an image: the link is shared by all of them and
@@ -31,6 +32,8 @@ pub struct LayerSpec {
     pub source: Arc<dyn RangeSource>,
     /// Annotations of the layer in the manifest: they tell of a table of contents in the layer itself.
     pub annotations: BTreeMap<String, String>,
+    /// Where the table of an eStargz layer is that does not carry it itself.
+    pub external: Option<Arc<toc::External>>,
     /// Where to look for an index that was published beside the image; asked when the store has none and neither has the layer.
     pub soci: Option<Arc<soci::Lookup>>,
 }
@@ -60,6 +63,19 @@ pub async fn open(
     layers: &[LayerSpec],
     timeline: &Timeline,
 ) -> Result<Opened, ImageError> {
+    open_with(store, layers, &[], timeline).await
+}
+
+/// Opens the image made of `layers`, bottom first, and of `models`, files that lie beside it and are shown above its layers.
+///
+/// # Errors
+/// As [`open`], or a model whose chunk table cannot be had or is none.
+pub async fn open_with(
+    store: &Arc<Store>,
+    layers: &[LayerSpec],
+    models: &[ModelSpec],
+    timeline: &Timeline,
+) -> Result<Opened, ImageError> {
     let mut found: Vec<Option<Arc<Layer>>> = layers.iter().map(|layer| store.layer(&layer.blob)).collect();
     let mut missing: Vec<usize> = (0..layers.len()).filter(|at| found[*at].is_none()).collect();
     let mut known = layers.len() - missing.len();
@@ -77,7 +93,8 @@ pub async fn open(
         found[at] = layer;
     }
     stream(store, layers, &to_stream, &mut found, timeline).await?;
-    let image = match assemble(store, layers, &found, timeline) {
+    let beside = beside(store, models, timeline).await?;
+    let image = match assemble(store, layers, &found, &beside, timeline) {
         // What streams by is right whatever an index said, now or on an earlier start.
         Err(ImageError::Tree(error)) if found.iter().any(is_published) => {
             tracing::warn!(%error, "the published indexes are wrong about the layers, they stream by");
@@ -87,7 +104,7 @@ pub async fn open(
             largest_first(&mut again, layers);
             stream(store, layers, &again, &mut found, timeline).await?;
             to_stream.append(&mut again);
-            assemble(store, layers, &found, timeline)?
+            assemble(store, layers, &found, &beside, timeline)?
         }
         other => other?,
     };
@@ -143,7 +160,10 @@ async fn adopt(
 
 /// Takes in the table that the layer carries.
 async fn adopt_toc(store: &Arc<Store>, spec: &LayerSpec) -> Result<Option<Arc<Layer>>, String> {
-    let Some(table) = toc::find(&*spec.source, spec.compression, &spec.annotations).await? else {
+    let Some(table) =
+        toc::find(&*spec.source, spec.compression, &spec.annotations, &spec.blob, spec.external.as_deref())
+            .await?
+    else {
         return Ok(None);
     };
     let (store, blob, size, compression) = (store.clone(), spec.blob, spec.source.size(), spec.compression);
@@ -198,11 +218,34 @@ async fn stream(
     Ok(())
 }
 
+/// The layers of the files that lie beside the image.
+async fn beside(
+    store: &Arc<Store>,
+    models: &[ModelSpec],
+    timeline: &Timeline,
+) -> Result<Vec<Supply>, ImageError> {
+    if models.is_empty() {
+        return Ok(Vec::new());
+    }
+    let _span = timeline.span(Phase::Pull, "read the chunk tables of the models");
+    let opening = futures::stream::iter(models.iter().cloned().map(|model| {
+        let (store, timeline) = (store.clone(), timeline.clone());
+        async move {
+            let layer = models::layer(&store, &model).await?;
+            let source: Arc<dyn RangeSource> = Arc::new(Traced::new(model.source, timeline));
+            let (compression, placed) = (Compression::None, Some(vec![model.file.placed()]));
+            Ok::<_, ImageError>(Supply { layer, source, compression, placed })
+        }
+    }));
+    opening.buffered(INDEXES_AT_ONCE).try_collect().await
+}
+
 /// Makes the image of layers that all have an index now.
 fn assemble(
     store: &Arc<Store>,
     layers: &[LayerSpec],
     found: &[Option<Arc<Layer>>],
+    beside: &[Supply],
     timeline: &Timeline,
 ) -> Result<Image, ImageError> {
     let mut supplies = Vec::with_capacity(layers.len());
@@ -212,8 +255,9 @@ fn assemble(
             .or_else(|| store.layer(&spec.blob))
             .ok_or_else(|| ImageError::layer(spec.blob, "the index just made cannot be read back"))?;
         let source: Arc<dyn RangeSource> = Arc::new(Traced::new(spec.source.clone(), timeline.clone()));
-        supplies.push(Supply { layer, source, compression: spec.compression });
+        supplies.push(Supply { layer, source, compression: spec.compression, placed: None });
     }
+    supplies.extend_from_slice(beside);
     let _merging = timeline.span(Phase::Pull, "merge layers");
     Image::new(supplies, timeline.clone())
 }

@@ -12,8 +12,10 @@
 //!
 //! Hidden from the tree are the table itself and the two landmarks, as the tools that write them have it.
 
+mod external;
 mod find;
 mod import;
 
+pub use external::External;
 pub use find::{Kind, Table, find, kind, unvouched};
 pub use import::{is_hidden, to_index};

@@ -29,6 +29,7 @@ impl Node {
             compression: layer.compression,
             source: Arc::new(MemorySource::new("blob", layer.blob.clone())),
             annotations: layer.annotations.iter().cloned().collect(),
+            external: None,
             soci: None,
         };
         let layers: Vec<LayerSpec> = layers.iter().map(spec).collect();

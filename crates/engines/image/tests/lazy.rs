@@ -81,6 +81,7 @@ impl Node {
             compression: layer.compression,
             source,
             annotations: Default::default(),
+            external: None,
             soci: None,
         };
         open(&self.store, &[spec], &Timeline::new(Clock::system())).await.unwrap()
@@ -226,6 +227,7 @@ async fn a_damaged_blob_is_refused_by_name_and_leaves_nothing() {
             compression: Compression::Gzip,
             source: Arc::new(MemorySource::new("blob", blob)),
             annotations: Default::default(),
+            external: None,
             soci: None,
         };
         let error = open(&node.store, &[spec], &Timeline::new(Clock::system())).await.unwrap_err();

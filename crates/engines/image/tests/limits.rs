@@ -27,6 +27,7 @@ async fn opened(store: &Arc<Store>, blob: &[u8], compression: Compression) -> Re
         compression,
         source,
         annotations: Default::default(),
+        external: None,
         soci: None,
     };
     open(store, &[spec], &Timeline::new(Clock::system())).await

@@ -61,6 +61,7 @@ async fn a_million_empty_files_stream_by_in_bounded_memory() {
         compression: Compression::Zstd,
         source: Arc::new(MemorySource::new("blob", blob)),
         annotations: Default::default(),
+        external: None,
         soci: None,
     };
     let before = memory("VmRSS");

@@ -17,6 +17,7 @@ async fn image(store: &Arc<Store>, layer: &Layer) -> Image {
         compression: layer.compression,
         source: Arc::new(MemorySource::new("blob", layer.blob.clone())),
         annotations: Default::default(),
+        external: None,
         soci: None,
     };
     open(store, &[spec], &Timeline::new(Clock::system())).await.unwrap().image

@@ -111,6 +111,7 @@ impl Place {
             compression: layer.kind.compression,
             source: self.repository.blob(&layer.descriptor),
             annotations: Default::default(),
+            external: None,
             soci: Some(lookup.clone()),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 /// Everything needed to read one layer lazily.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LayerIndex {
-    /// Digest of the layer's blob as the manifest names it.
+    /// Digest of the layer's blob as the manifest names it; with [`Origin::Chunks`], of the chunk table.
     pub blob: Digest,
     /// Length of the blob in bytes.
     pub blob_size: u64,
@@ -38,12 +38,15 @@ pub enum Origin {
     /// Read from the table of contents that an eStargz or zstd:chunked layer carries. The stream then is not the archive:
     /// such a table does not say where headers lie, so the stream is what the spans decode to, one behind the other.
     Toc,
+    /// Read from the chunk table of one file that is a blob of its own. Such a layer goes by the digest of that table, which
+    /// therefore cannot be wrong about it; the stream is the file.
+    Chunks,
 }
 
 impl Origin {
     /// Whether somebody else made the index, so that it may be wrong about the layer.
     pub const fn is_published(self) -> bool {
-        !matches!(self, Self::Streamed)
+        !matches!(self, Self::Streamed | Self::Chunks)
     }
 }
 

@@ -4,6 +4,8 @@
 //! [`SociIndex`] is the manifest that lists the zTOCs of an image, in both versions, and [`Prefetch`] the
 //! list of spans that an image's owner wants fetched first.
 //!
+//! Beside a large file that is a blob of its own: [`ChunkTable`], the digests of its pieces; this one is Glowplug's own.
+//!
 //! Within a layer: [`Toc`] is the table of contents of a layer whose files can be fetched one by one. [`estargz`] says
 //! where a gzip layer keeps it, [`zstd_chunked`] where a zstd layer does, in both dialects.
 //!
@@ -16,6 +18,7 @@
 #![forbid(unsafe_code)]
 
 mod base64;
+pub mod chunks;
 pub mod estargz;
 pub mod files;
 mod flatbuf;
@@ -25,6 +28,7 @@ mod timestamp;
 pub mod zstd_chunked;
 pub mod ztoc;
 
+pub use chunks::{ChunkTable, ChunkTableError, Chunker};
 pub use files::{Dialect, Toc, TocChunk, TocEntry, TocError, TocLimits};
 pub use index::{IndexError, IndexVersion, PrefetchDescriptor, SociIndex, Subject, ZtocDescriptor};
 pub use prefetch::{Prefetch, PrefetchError, PrefetchSpan};

@@ -109,20 +109,23 @@ async fn judge(store: &Store, located: &Located, soci: &soci::Lookup, layer: &Re
     }
     let source = located.repository.resilient_blob(&layer.descriptor);
     let annotations = &layer.descriptor.annotations;
-    let table =
-        match (toc::kind(compression, annotations), toc::find(&*source, compression, annotations).await) {
-            (Some(kind), Ok(Some(table))) => match toc::to_index(&table.toc, blob, size, compression) {
-                Ok(_) => {
-                    let why = format!("{kind} table in the layer: lazy at the first start");
-                    return Verdict { lazy: true, index_bytes: Some(table.stored_bytes), ..unindexed(why) };
-                }
-                Err(reason) => Some(format!("its {kind} table cannot be used ({reason})")),
-            },
-            (Some(kind), Err(reason)) => Some(format!("its {kind} table cannot be used ({reason})")),
-            _ => toc::unvouched(&*source, compression).await.map(|kind| {
-                format!("it has a {kind} table, but the manifest does not name the table's digest")
-            }),
-        };
+    let external = located.external();
+    let table = match (
+        toc::kind(compression, annotations),
+        toc::find(&*source, compression, annotations, &blob, external.as_ref()).await,
+    ) {
+        (Some(kind), Ok(Some(table))) => match toc::to_index(&table.toc, blob, size, compression) {
+            Ok(_) => {
+                let why = format!("{kind} table in the layer: lazy at the first start");
+                return Verdict { lazy: true, index_bytes: Some(table.stored_bytes), ..unindexed(why) };
+            }
+            Err(reason) => Some(format!("its {kind} table cannot be used ({reason})")),
+        },
+        (Some(kind), Err(reason)) => Some(format!("its {kind} table cannot be used ({reason})")),
+        _ => toc::unvouched(&*source, compression)
+            .await
+            .map(|kind| format!("it has a {kind} table, but the manifest does not name the table's digest")),
+    };
     // Whoever lists a zTOC for a zstd layer is wrong about it.
     let listed = if compression == Compression::Zstd { None } else { soci.listed(&blob, size).await };
     match (listed, table) {
@@ -154,6 +157,7 @@ fn origin(layer: &Layer) -> &'static str {
         glowplug_layer::Origin::Streamed => "its own first start",
         glowplug_layer::Origin::Soci => "SOCI",
         glowplug_layer::Origin::Toc => "the layer's own table of contents",
+        glowplug_layer::Origin::Chunks => "the model's chunk table",
     }
 }
 

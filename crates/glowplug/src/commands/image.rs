@@ -10,6 +10,7 @@ mod index;
 mod inspect;
 mod ls;
 mod optimize;
+mod split;
 
 pub use cat::cat;
 pub use convert::convert;

@@ -243,7 +243,15 @@ async fn open(
     }
     let size: u64 = layers.iter().map(|layer| layer.source.size()).sum();
     output.note(format!("{}: {} layers, {}", located.image.name, layers.len(), human(size)));
-    let opened = glowplug_image::open(store, &layers, timeline).await?;
+    let mut models = located.models.clone();
+    for (number, model) in models.iter_mut().enumerate() {
+        model.source = output.progress().metered(layers.len() + number, model.source.clone());
+    }
+    if !models.is_empty() {
+        let size: u64 = models.iter().map(|model| model.file.size).sum();
+        output.note(format!("models beside it: {}, {}", models.len(), human(size)));
+    }
+    let opened = glowplug_image::open_with(store, &layers, &models, timeline).await?;
     let (known, adopted, streamed) = (opened.known, opened.adopted, opened.streamed);
     output.note(format!(
         "{known} layers known here, {adopted} with a published index, {streamed} streamed by and indexed"

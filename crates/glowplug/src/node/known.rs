@@ -1,6 +1,7 @@
 //! The images that this node has seen: what `store ls` lists and what garbage collection keeps.
 
 use glowplug_base::Digest;
+use glowplug_image::models::ModelSpec;
 use glowplug_registry::ResolvedImage;
 use glowplug_store::{Store, StoreError};
 use serde::{Deserialize, Serialize};
@@ -14,16 +15,20 @@ pub struct KnownImage {
     pub name: String,
     /// Its manifest.
     pub manifest: Digest,
-    /// Its layers' blobs, bottom first, and their lengths in bytes.
+    /// Its layers' blobs, bottom first, and their lengths in bytes; models beside it by their chunk tables, as in the store.
     pub layers: Vec<(Digest, u64)>,
 }
 
 impl KnownImage {
     /// An image as it was just looked up.
-    pub fn of(name: &str, image: &ResolvedImage) -> Self {
-        let layers =
-            image.layers.iter().map(|layer| (layer.descriptor.digest, layer.descriptor.size)).collect();
-        Self { name: name.to_owned(), manifest: image.manifest_digest, layers }
+    pub fn of(name: &str, image: &ResolvedImage, models: &[ModelSpec]) -> Self {
+        let layers = image.layers.iter().map(|layer| (layer.descriptor.digest, layer.descriptor.size));
+        let models = models.iter().map(|model| (model.file.chunks, model.file.size));
+        Self {
+            name: name.to_owned(),
+            manifest: image.manifest_digest,
+            layers: layers.chain(models).collect(),
+        }
     }
 
     /// Keeps it.

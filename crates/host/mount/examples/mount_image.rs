@@ -36,6 +36,7 @@ fn main() {
             compression: layer.kind.compression,
             source: repository.resilient_blob(&layer.descriptor),
             annotations: layer.descriptor.annotations.clone(),
+            external: None,
             soci: None,
         });
         let layers: Vec<_> = layers.collect();

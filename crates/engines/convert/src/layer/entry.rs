@@ -55,10 +55,11 @@ pub(super) fn is_estargz_own(path: &[u8]) -> bool {
     [TOC_NAME, PREFETCH_LANDMARK, NO_PREFETCH_LANDMARK].iter().any(|name| name.as_bytes() == path)
 }
 
-/// The landmark that says that no file is to be fetched first: its header, its contents, and how a table lists it.
-pub(super) fn landmark() -> ([u8; BLOCK_BYTES as usize], [u8; 1], TocEntry) {
+/// The landmark of that name, which says that all before it is to be fetched first, or that nothing is: its header, its
+/// contents, and how a table lists it.
+pub(super) fn landmark(name: &str) -> ([u8; BLOCK_BYTES as usize], [u8; 1], TocEntry) {
     let mut header = tar::Header::new_ustar();
-    let name = NO_PREFETCH_LANDMARK.as_bytes();
+    let name = name.as_bytes();
     header.as_old_mut().name[..name.len()].copy_from_slice(name);
     header.set_entry_type(tar::EntryType::Regular);
     header.set_size(1);

@@ -4,8 +4,8 @@
 //! goes into a segment of its own where the dialect says where pieces end, and into the piece's otherwise: readers
 //! stop where the piece does, and a header alone compresses badly.
 //!
-//! For eStargz the tar changes: it begins with a landmark, and what an earlier conversion put in, the end marker and
-//! whatever follows that are left out; the table comes last, and is not made here.
+//! For eStargz the tar changes: it gets a landmark, and what an earlier conversion put in, the end marker and whatever
+//! follows that are left out; the table comes last, and is not made here.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -94,7 +94,7 @@ impl TableCutter {
     pub(super) fn new(dialect: Dialect, chunk_bytes: u64, batches: Batches) -> Result<Self, Stop> {
         let is_storage = dialect == Dialect::Storage;
         let tar_split = is_storage.then(TarSplit::new).transpose().map_err(Stop::Toc)?;
-        let mut cutter = Self {
+        Ok(Self {
             dialect,
             chunk_bytes: usize::try_from(chunk_bytes).unwrap_or(usize::MAX),
             batches,
@@ -106,26 +106,25 @@ impl TableCutter {
             by_path: HashMap::new(),
             tar_split,
             split_at: 0,
-        };
-        if cutter.is_estargz() {
-            cutter.put_landmark()?;
-        }
-        Ok(cutter)
+        })
     }
 
     fn is_estargz(&self) -> bool {
         self.dialect == Dialect::Estargz
     }
 
-    fn put_landmark(&mut self) -> Result<(), Gone> {
-        let (header, content, entry) = landmark();
+    /// Puts the landmark of that name, of eStargz, behind what has come, which ends with an entry.
+    pub(super) fn landmark(&mut self, name: &str) -> Result<(), Gone> {
+        let (header, content, entry) = landmark(name);
+        let number = self.entries.len();
         self.batches.append(&header);
+        self.cut_headers(0)?;
         self.batches.close()?;
-        self.batches.begin_chunk(0, 0);
+        self.batches.begin_chunk(number, 0);
         self.batches.append_chunk(&content);
         self.batches.end_file();
         self.batches.append(&[0; BLOCK_BYTES as usize - 1]);
-        self.by_path.insert(entry.name.clone(), 0);
+        self.by_path.insert(entry.name.clone(), number);
         self.entries.push(Some(entry));
         Ok(())
     }

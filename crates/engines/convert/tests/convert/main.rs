@@ -4,5 +4,10 @@
 mod fixture;
 mod formats;
 mod images;
+mod looked;
+mod ordered;
+mod random;
 mod refusals;
+mod repacked;
+mod split;
 mod tables;

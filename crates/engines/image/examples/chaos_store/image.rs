@@ -97,6 +97,7 @@ pub fn spec(dir: &Path, form: usize) -> LayerSpec {
         compression: FORMS[form].1,
         source,
         annotations: Default::default(),
+        external: None,
         soci: None,
     }
 }

@@ -18,7 +18,7 @@ use glowplug_base::{Digest, Hasher};
 use glowplug_store::Layer;
 
 use super::courtesy::politely;
-use super::{Fetcher, Spare};
+use super::{Fetcher, Spare, alive};
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
 use compare::Comparison;
@@ -56,7 +56,7 @@ pub(super) async fn audit(fetcher: &Weak<Fetcher>, number: usize, spare: &Spare)
     };
     let mut at = 0;
     let outcome = loop {
-        let Some(this) = fetcher.upgrade() else { return };
+        let Some(this) = alive(fetcher) else { return };
         let bytes = match this.next_bytes(number, at, spare).await {
             Ok(bytes) => bytes,
             Err(error) => break Err(chain(&error)),

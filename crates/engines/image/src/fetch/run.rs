@@ -2,7 +2,6 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
@@ -33,7 +32,7 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
     let mut waiting: VecDeque<Ticket> = run.into();
     let mut stream = match supply.source.open(range, cause).await {
         Ok(stream) => stream,
-        Err(error) => return give_up(waiting, &error),
+        Err(error) => return fetcher.give_up(waiting, &error, cause),
     };
     // `held` are the bytes from `held_at` on that a span still needs.
     let (mut held, mut held_at) = (BytesMut::with_capacity(room), range.start);
@@ -59,15 +58,13 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
         }
         match stream.next().await {
             Some(Ok(piece)) => {
-                fetcher.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                fetcher.came(piece.len(), cause);
                 held.extend_from_slice(&piece);
             }
-            Some(Err(error)) => return give_up(waiting, &error),
+            Some(Err(error)) => return fetcher.give_up(waiting, &error, cause),
             None => {
-                return give_up(
-                    waiting,
-                    &SourceError::short(supply.source.name(), range, have - range.start),
-                );
+                let error = SourceError::short(supply.source.name(), range, have - range.start);
+                return fetcher.give_up(waiting, &error, cause);
             }
         }
     }
@@ -147,7 +144,7 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
     let size = supply.source.size();
     let mut stream = match supply.source.open(ByteRange::new(0, size), cause).await {
         Ok(stream) => stream,
-        Err(error) => return give_up(mine, &error),
+        Err(error) => return fetcher.give_up(mine, &error, cause),
     };
     let (pieces, mut incoming) = tokio::sync::mpsc::channel::<Bytes>(PIECES_AHEAD);
     let here = supply.layer.clone();
@@ -187,7 +184,7 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
     while let Some(piece) = stream.next().await {
         match piece {
             Ok(piece) => {
-                fetcher.moved.fetch_add(piece.len() as u64, Ordering::Relaxed);
+                fetcher.came(piece.len(), cause);
                 if pieces.send(piece).await.is_err() {
                     break;
                 }
@@ -208,9 +205,15 @@ pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Tick
     }
 }
 
-fn give_up(waiting: impl IntoIterator<Item = Ticket>, error: &SourceError) {
-    let failure = FlightError::io(chain(error));
-    for ticket in waiting {
-        ticket.fail(failure.clone());
+impl Fetcher {
+    /// Tells everybody who waits for these spans that they do not come.
+    fn give_up(&self, waiting: impl IntoIterator<Item = Ticket>, error: &SourceError, cause: Cause) {
+        if cause != Cause::Fault {
+            self.pace.failed();
+        }
+        let failure = FlightError::io(chain(error));
+        for ticket in waiting {
+            ticket.fail(failure.clone());
+        }
     }
 }

@@ -24,11 +24,11 @@ impl Image {
         let paths = self.paths();
         let mut touches = Vec::new();
         for noted in noted.iter().filter(|noted| noted.at_ms <= ms) {
-            let index = self.fetcher.supplies()[noted.layer].layer.index();
+            let entries = self.fetcher.supplies()[noted.layer].entries();
             let files = &self.placed[noted.layer];
             let first = files.partition_point(|(end, _)| *end <= noted.data.start);
             for (_, number) in &files[first..] {
-                let entry = &index.entries[*number as usize];
+                let entry = &entries[*number as usize];
                 if entry.extents.first().is_none_or(|extent| extent.data >= noted.data.end) {
                     break;
                 }

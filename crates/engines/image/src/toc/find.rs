@@ -11,6 +11,7 @@ use glowplug_toc::estargz::{self, Footer, FooterKind};
 use glowplug_toc::files::{Dialect, Toc, TocLimits};
 use glowplug_toc::zstd_chunked::{self, Position};
 
+use super::External;
 use crate::error::chain;
 
 /// Bytes at the end of an eStargz layer that are fetched first: its footer, and most often the whole table with it, so that one
@@ -71,7 +72,8 @@ pub async fn unvouched(source: &dyn RangeSource, compression: Compression) -> Op
     }
 }
 
-/// The table of the layer in `source`; `None` for a layer whose annotations tell of none.
+/// The table of the layer `blob` in `source`; `None` for a layer whose annotations tell of none. A table that lies in an image of its
+/// own is looked for in `external`.
 ///
 /// # Errors
 /// Why the table cannot be used, in words.
@@ -79,6 +81,8 @@ pub async fn find(
     source: &dyn RangeSource,
     compression: Compression,
     annotations: &BTreeMap<String, String>,
+    blob: &Digest,
+    external: Option<&External>,
 ) -> Result<Option<Table>, String> {
     let limits = TocLimits::default();
     match kind(compression, annotations) {
@@ -88,7 +92,7 @@ pub async fn find(
                 annotations.get(estargz::TOC_DIGEST_ANNOTATION).map(String::as_str).unwrap_or_default();
             let expected: Digest =
                 expected.parse().map_err(|error| format!("digest of the table: {}", chain(&error)))?;
-            estargz(source, expected, limits).await.map(Some)
+            estargz(source, expected, blob, external, limits).await.map(Some)
         }
         Some(Kind::ZstdChunked) => {
             let Some(position) = Position::of(annotations).map_err(|error| chain(&error))? else {
@@ -99,19 +103,26 @@ pub async fn find(
     }
 }
 
-async fn estargz(source: &dyn RangeSource, expected: Digest, limits: TocLimits) -> Result<Table, String> {
+async fn estargz(
+    source: &dyn RangeSource,
+    expected: Digest,
+    blob: &Digest,
+    external: Option<&External>,
+    limits: TocLimits,
+) -> Result<Table, String> {
     let size = source.size();
     let tail_start = size.saturating_sub(TAIL_BYTES);
     let tail = fetch(source, ByteRange::new(tail_start, size)).await?;
     let footer = Footer::find(&tail).ok_or("the layer ends without an eStargz footer")?;
-    let toc_offset = match (footer.kind, footer.toc_offset) {
-        (FooterKind::ExternalToc, _) | (_, None) => {
-            return Err("its table lies in another image, which is not looked for".to_owned());
-        }
-        (_, Some(offset)) => offset,
+    let toc_end = size.saturating_sub(footer.len);
+    let Some(toc_offset) = footer.toc_offset.filter(|_| footer.kind != FooterKind::ExternalToc) else {
+        let external = external.ok_or("its table lies in another image, which goes by a tag")?;
+        let member = external.table(blob).await?;
+        return finish(member, expected, toc_end, limits).await;
     };
-    let toc_end = size.checked_sub(footer.len).filter(|end| toc_offset < *end);
-    let toc_end = toc_end.ok_or("the footer places the table outside the layer")?;
+    if toc_offset >= toc_end {
+        return Err("the footer places the table outside the layer".to_owned());
+    }
     let member = if toc_offset >= tail_start {
         tail[(toc_offset - tail_start) as usize..(toc_end - tail_start) as usize].to_vec()
     } else {
@@ -123,10 +134,20 @@ async fn estargz(source: &dyn RangeSource, expected: Digest, limits: TocLimits) 
         member.extend_from_slice(&tail[..(toc_end - tail_start) as usize]);
         member
     };
-    let stored_bytes = toc_end - toc_offset;
+    finish(member, expected, toc_offset, limits).await
+}
+
+/// The table in a member; what can hold files ends in the layer at `payload_end`.
+async fn finish(
+    member: Vec<u8>,
+    expected: Digest,
+    payload_end: u64,
+    limits: TocLimits,
+) -> Result<Table, String> {
+    let stored_bytes = member.len() as u64;
     let toc = parse(move || {
         let json = estargz::toc_json(&member, &expected, &limits).map_err(|error| chain(&error))?;
-        Toc::parse(&json, Dialect::Estargz, toc_offset, &limits).map_err(|error| chain(&error))
+        Toc::parse(&json, Dialect::Estargz, payload_end, &limits).map_err(|error| chain(&error))
     })
     .await?;
     Ok(Table { toc, stored_bytes })

@@ -228,6 +228,7 @@ impl Node {
             compression: layer.compression,
             source: memory(layer),
             annotations: Default::default(),
+            external: None,
             soci: lookup,
         };
         open(&self.store, &[spec], &Timeline::new(Clock::system())).await.unwrap()

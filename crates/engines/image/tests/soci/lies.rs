@@ -126,6 +126,7 @@ async fn bytes_that_arrive_garbled_are_no_lie() {
             compression: layer.compression,
             source: Arc::new(Faulty::new(memory(layer), fault)),
             annotations: Default::default(),
+            external: None,
             soci: None,
         };
         let opened = open(&node.store, &[spec], &Timeline::new(Clock::system())).await.unwrap();
@@ -229,7 +230,7 @@ proptest! {
                     blob: layer.digest(),
                     compression: layer.compression,
                     source: memory(layer),
-                    annotations: Default::default(),
+                    annotations: Default::default(), external: None,
                     soci: None,
                 };
                 let Ok(opened) = open(&node.store, &[spec], &Timeline::new(Clock::system())).await else { return };

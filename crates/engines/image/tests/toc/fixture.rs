@@ -210,6 +210,7 @@ impl Node {
             compression: made.compression,
             source: made.source(),
             annotations: made.annotations.clone(),
+            external: None,
             soci: None,
         };
         open(&self.store, &[spec], &Timeline::new(Clock::system())).await.unwrap()

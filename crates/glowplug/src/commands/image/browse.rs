@@ -34,7 +34,7 @@ pub async fn open(
     for (number, layer) in layers.iter_mut().enumerate() {
         layer.source = output.progress().metered(number, layer.source.clone());
     }
-    Ok(glowplug_image::open(store, &layers, timeline).await?.image)
+    Ok(glowplug_image::open_with(store, &layers, &located.models, timeline).await?.image)
 }
 
 /// Sizes of the layers that nobody has an index of, as far as that can be known before they are asked for: one that proves unusable adds

@@ -14,6 +14,7 @@ use glowplug_registry::ResolvedImage;
 use glowplug_store::Store;
 use glowplug_timeline::Timeline;
 
+use super::split;
 use crate::cli::{DietArgs, Global};
 use crate::commands::runtime;
 use crate::diet::{Report, document, page, table};
@@ -27,6 +28,9 @@ pub fn diet(global: &Global, args: &DietArgs, output: &Output, clock: Clock) -> 
     runtime()?.block_on(async {
         let located = locate(&store, &args.registry, &args.image, &timeline).await?;
         let image = open(&store, &located, output, &timeline).await?;
+        if let Some(to) = &args.split.split_models {
+            return split::split(args, to, &located, &image, output).await;
+        }
         let mut profiles = profiles(&store, located.image.manifest_digest);
         if profiles.is_empty() {
             // What this node has not learned another may have published.

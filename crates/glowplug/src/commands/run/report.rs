@@ -29,7 +29,8 @@ impl Report {
         let unix_start_ns = u64::try_from(unix).unwrap_or(0).saturating_sub(elapsed);
         let recorder = concat!("glowplug ", env!("CARGO_PKG_VERSION"));
         let mut header = Header::new(&*args.image, unix_start_ns, recorder);
-        header.image_bytes = Some(located.image.layers.iter().map(|layer| layer.descriptor.size).sum());
+        let layers = located.image.layers.iter().map(|layer| layer.descriptor.size);
+        header.image_bytes = Some(layers.chain(located.models.iter().map(|model| model.file.size)).sum());
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let monotonic_ns = now.tv_sec.unsigned_abs() * 1_000_000_000 + now.tv_nsec.unsigned_abs();
         Self {
