@@ -10,7 +10,7 @@
 //! digest and the tar the one of the configuration.
 //!
 //! A layer whose entries change their order, or that becomes several, goes the left half of the way beforehand, as far as
-//! into a file: see [`survey`]. What is cut then comes from there.
+//! into a file: see [`mod@survey`]. What is cut then comes from there.
 
 mod assemble;
 mod batches;

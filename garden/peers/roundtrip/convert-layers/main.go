@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"flag"
+	"fmt"
 	"log"
 
 	"github.com/containerd/containerd/v2/core/images/converter"
@@ -61,7 +62,6 @@ func converterOf(format string, level int, prioritized string) (converter.Conver
 	case "zstd-chunked-storage":
 		return storageLayer(level), nil
 	default:
-		log.Fatalf("no format `%s`", format)
-		return nil, nil
+		return nil, fmt.Errorf("no format `%s`", format)
 	}
 }

@@ -33,7 +33,7 @@ var readers = map[string]reader{"tar": readTar, "stargz": readStargz, "storage":
 
 func main() {
 	log.SetFlags(0)
-	scratch := flag.String("scratch", "", "folder to unpack in, where there is a user other than the reader itself")
+	scratch := flag.String("scratch", "", "folder that is not there yet, for the reader that unpacks")
 	flag.Parse()
 	read := readers[flag.Arg(0)]
 	if flag.NArg() != 2 || read == nil {

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"encoding/hex"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -38,7 +40,7 @@ func readStargz(from source, into *listing.Layer) error {
 		table, ok = annotations[zstdchunked.ManifestChecksumAnnotation]
 	}
 	if !ok {
-		return fmt.Errorf("no annotation says what its table is")
+		return errors.New("no annotation says what its table is")
 	}
 	layer, err := estargz.Open(io.NewSectionReader(file, 0, from.descriptor.Size),
 		estargz.WithDecompressors(new(zstdchunked.Decompressor)))
@@ -51,7 +53,7 @@ func readStargz(from source, into *listing.Layer) error {
 	}
 	root, ok := layer.Lookup("")
 	if !ok {
-		return fmt.Errorf("a table without a root")
+		return errors.New("a table without a root")
 	}
 	s := stargz{layer: layer, chunks: chunks, into: into}
 	// Names of the same file: after all files, so that each is there.
@@ -90,12 +92,14 @@ func (s *stargz) add(name string, of *estargz.TOCEntry) error {
 		return fmt.Errorf("%s is of the unknown type %q", name, of.Type)
 	}
 	entry := listing.Entry{
-		Path: name, Type: kind, Mode: of.Mode & listing.ModeBits, UID: of.UID, GID: of.GID, Xattrs: of.Xattrs,
+		Path: name, Type: kind, Mode: listing.Mode(of.Mode), UID: of.UID, GID: of.GID, Xattrs: map[string]string{},
+	}
+	for name, value := range of.Xattrs {
+		entry.Xattrs[name] = hex.EncodeToString(value)
 	}
 	// A folder that is only in other names has none.
 	if modified := of.ModTime(); !modified.IsZero() {
-		seconds := modified.Unix()
-		entry.Modified = &seconds
+		entry.Modified = listing.Modified(modified)
 	}
 	switch kind {
 	case listing.File:
@@ -103,11 +107,11 @@ func (s *stargz) add(name string, of *estargz.TOCEntry) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		entry.Size, entry.Digest = of.Size, content.String()
+		entry.Bytes, entry.Digest = of.Size, content.String()
 	case listing.Symlink:
-		entry.Target = of.LinkName
+		entry.Target, entry.Bytes = of.LinkName, int64(len(of.LinkName))
 	case listing.Char, listing.Block:
-		entry.Device = fmt.Sprintf("%d,%d", of.DevMajor, of.DevMinor)
+		entry.Device = []int64{int64(of.DevMajor), int64(of.DevMinor)}
 	}
 	s.into.Add(entry)
 	return nil

@@ -2,12 +2,14 @@ package main
 
 import (
 	"context"
+	"encoding/hex"
 	"fmt"
 	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/containerd/stargz-snapshotter/estargz"
 	"github.com/containers/storage"
@@ -112,7 +114,7 @@ func listFolder(root string, into *listing.Layer) error {
 		}
 		entry, err := fileEntry(place, &stat)
 		entry.Path = name
-		if err == nil && !(stargzOwn[name]) {
+		if err == nil && !stargzOwn[name] {
 			into.Add(entry)
 		}
 		return err
@@ -120,29 +122,31 @@ func listFolder(root string, into *listing.Layer) error {
 }
 
 func fileEntry(place string, stat *unix.Stat_t) (listing.Entry, error) {
-	seconds := stat.Mtim.Sec
 	entry := listing.Entry{
-		Mode: int64(stat.Mode & listing.ModeBits), UID: int(stat.Uid), GID: int(stat.Gid), Modified: &seconds,
+		Mode: listing.Mode(int64(stat.Mode)), UID: int(stat.Uid), GID: int(stat.Gid),
+		Modified: listing.Modified(time.Unix(stat.Mtim.Unix())),
 	}
 	var err error
 	switch stat.Mode & unix.S_IFMT {
 	case unix.S_IFREG:
-		entry.Type, entry.Size = listing.File, stat.Size
+		entry.Type, entry.Bytes = listing.File, stat.Size
 		var content digest.Digest
 		content, err = fileDigest(place)
 		entry.Digest = content.String()
 	case unix.S_IFDIR:
 		// The time of a folder is when its last file was made in it.
-		entry.Type, entry.Modified = listing.Directory, nil
+		entry.Type, entry.Modified = listing.Directory, ""
 	case unix.S_IFLNK:
-		entry.Type = listing.Symlink
+		// The library leaves the times of links as they come.
+		entry.Type, entry.Modified = listing.Symlink, ""
 		entry.Target, err = os.Readlink(place)
+		entry.Bytes = int64(len(entry.Target))
 	case unix.S_IFCHR, unix.S_IFBLK:
 		entry.Type = listing.Char
 		if stat.Mode&unix.S_IFMT == unix.S_IFBLK {
 			entry.Type = listing.Block
 		}
-		entry.Device = fmt.Sprintf("%d,%d", unix.Major(stat.Rdev), unix.Minor(stat.Rdev))
+		entry.Device = []int64{int64(unix.Major(stat.Rdev)), int64(unix.Minor(stat.Rdev))}
 	case unix.S_IFIFO:
 		entry.Type = listing.Fifo
 	}
@@ -162,13 +166,13 @@ func fileDigest(place string) (digest.Digest, error) {
 	return digest.FromReader(file)
 }
 
-func xattrs(place string) (map[string][]byte, error) {
+func xattrs(place string) (map[string]string, error) {
 	names := make([]byte, 1<<16)
 	length, err := unix.Llistxattr(place, names)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", place, err)
 	}
-	all := map[string][]byte{}
+	all := map[string]string{}
 	value := make([]byte, 1<<16)
 	for name := range strings.SplitSeq(string(names[:length]), "\x00") {
 		// The machine's own label is not the layer's.
@@ -179,7 +183,7 @@ func xattrs(place string) (map[string][]byte, error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %s: %w", place, name, err)
 		}
-		all[name] = append([]byte{}, value[:length]...)
+		all[name] = hex.EncodeToString(value[:length])
 	}
 	return all, nil
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"archive/tar"
 	"compress/gzip"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -85,14 +86,13 @@ func addTar(header *tar.Header, content io.Reader, into *listing.Layer) error {
 	if !ok {
 		return fmt.Errorf("%s is of the unknown type %q", name, header.Typeflag)
 	}
-	seconds := header.ModTime.Unix()
 	entry := listing.Entry{
-		Path: name, Type: kind, Mode: header.Mode & listing.ModeBits, UID: header.Uid, GID: header.Gid,
-		Modified: &seconds, Xattrs: map[string][]byte{},
+		Path: name, Type: kind, Mode: listing.Mode(header.Mode), UID: header.Uid, GID: header.Gid,
+		Modified: listing.Modified(header.ModTime), Xattrs: map[string]string{},
 	}
 	for key, value := range header.PAXRecords {
 		if attribute, ok := strings.CutPrefix(key, xattrPrefix); ok {
-			entry.Xattrs[attribute] = []byte(value)
+			entry.Xattrs[attribute] = hex.EncodeToString([]byte(value))
 		}
 	}
 	switch kind {
@@ -101,11 +101,11 @@ func addTar(header *tar.Header, content io.Reader, into *listing.Layer) error {
 		if _, err := io.Copy(of.Hash(), content); err != nil {
 			return fmt.Errorf("%s: %w", name, err)
 		}
-		entry.Size, entry.Digest = header.Size, of.Digest().String()
+		entry.Bytes, entry.Digest = header.Size, of.Digest().String()
 	case listing.Symlink:
-		entry.Target = header.Linkname
+		entry.Target, entry.Bytes = header.Linkname, int64(len(header.Linkname))
 	case listing.Char, listing.Block:
-		entry.Device = fmt.Sprintf("%d,%d", header.Devmajor, header.Devminor)
+		entry.Device = []int64{header.Devmajor, header.Devminor}
 	}
 	into.Add(entry)
 	return nil

@@ -8,25 +8,28 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 )
 
-// Entry is one name in a layer with the file behind it.
+// Entry is one name in a layer with the file behind it, in the words of `glowplug image ls --json`.
 type Entry struct {
-	Layer  int    `json:"layer"`
-	Path   string `json:"path"`
-	Type   string `json:"type"`
-	Mode   int64  `json:"mode"`
-	UID    int    `json:"uid"`
-	GID    int    `json:"gid"`
-	Size   int64  `json:"size"`
+	Layer int    `json:"layer"`
+	Path  string `json:"path"`
+	Type  string `json:"type"`
+	// Four octal digits.
+	Mode string `json:"mode"`
+	UID  int    `json:"uid"`
+	GID  int    `json:"gid"`
+	// Of a file its content, of a symbolic link its target.
+	Bytes  int64  `json:"bytes"`
 	Target string `json:"target,omitempty"`
 	// Major and minor number.
-	Device string `json:"device,omitempty"`
-	// Seconds since 1970; none where the reader leaves none.
-	Modified *int64            `json:"modified,omitempty"`
-	Xattrs   map[string][]byte `json:"xattrs,omitempty"`
+	Device []int64 `json:"device,omitempty"`
+	// In whole seconds; none where the reader leaves none.
+	Modified string            `json:"mtime,omitempty"`
+	Xattrs   map[string]string `json:"xattrs_hex,omitempty"`
 	// Of the content of a regular file.
-	Digest string `json:"digest,omitempty"`
+	Digest string `json:"sha256,omitempty"`
 	// The first of the names of a file with several.
 	Same string `json:"same,omitempty"`
 }
@@ -36,13 +39,16 @@ const (
 	File      = "file"
 	Directory = "directory"
 	Symlink   = "symlink"
-	Char      = "char"
-	Block     = "block"
+	Char      = "char device"
+	Block     = "block device"
 	Fifo      = "fifo"
 )
 
-// ModeBits are permissions, set-user, set-group and sticky.
-const ModeBits = 0o7777
+// Mode writes permissions, set-user, set-group and sticky.
+func Mode(bits int64) string { return fmt.Sprintf("%04o", bits&0o7777) }
+
+// Modified writes a time.
+func Modified(at time.Time) string { return at.UTC().Format("2006-01-02T15:04:05Z") }
 
 // Layer collects the entries of one layer.
 type Layer struct {
@@ -99,8 +105,9 @@ func (l *Layer) Print(to io.Writer) error {
 	lines.SetEscapeHTML(false)
 	for _, path := range paths {
 		entry := l.entries[path]
+		entry.Path = "/" + path
 		if name := l.names[path]; count[name] > 1 {
-			entry.Same = first[name]
+			entry.Same = "/" + first[name]
 		}
 		if err := lines.Encode(entry); err != nil {
 			return err
