@@ -2,16 +2,17 @@
 #![allow(rustdoc::broken_intra_doc_links, reason = "brackets mean `optional` here")]
 
 mod arrange;
+mod peer;
 mod split;
 mod store;
 
 use std::ffi::OsString;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
 pub use arrange::ArrangeArgs;
+pub use peer::PeerServeArgs;
 pub use split::SplitArgs;
 
 /// The cold start of AI inference, made short: start a container before its image is here, and see where the time went.
@@ -88,55 +89,9 @@ pub enum Command {
 #[derive(Debug, Subcommand)]
 pub enum PeerCommand {
     /// Serve the peers of this node, and this machine as a registry mirror, until ended. Point containerd or `glowplug run --mirror` at
-    /// the address of --local. Whatever comes is checked by whoever reads it, so peers need not be trusted.
+    /// the address of --local. What comes of an image is checked by whoever reads it, so peers need not be trusted for that; for the
+    /// indexes that they make see --no-peer-indexes.
     Serve(PeerServeArgs),
-}
-
-/// Flags of `peer serve`.
-#[derive(Debug, Args)]
-pub struct PeerServeArgs {
-    /// Where peers find this node, as address:port. Other addresses than loopback want --token-file or the --tls files.
-    #[arg(long, value_name = "ADDR")]
-    pub listen: SocketAddr,
-    /// The same as a URL that every node can reach; by default what --listen says, if that is one address.
-    #[arg(long = "self", value_name = "URL")]
-    pub own: Option<String>,
-    /// Another node, http[s]://host:port. May be given several times; this node may be among them.
-    #[arg(long, value_name = "URL")]
-    pub peer: Vec<String>,
-    /// Learn the nodes from the EndpointSlices of this Kubernetes service, with the pod's service account.
-    #[arg(long, value_name = "NAMESPACE/SERVICE", conflicts_with = "peer")]
-    pub endpoint_slice: Option<String>,
-    /// Holds the secret by which nodes know each other.
-    #[arg(long, value_name = "FILE", conflicts_with = "tls_cert")]
-    pub token_file: Option<PathBuf>,
-    /// This node's certificate, as PEM; nodes then know each other by certificates and speak TLS.
-    #[arg(long, value_name = "FILE", requires_all = ["tls_key", "tls_ca"])]
-    pub tls_cert: Option<PathBuf>,
-    /// Its key, as PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_key: Option<PathBuf>,
-    /// The authority of all nodes' certificates, as PEM.
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    pub tls_ca: Option<PathBuf>,
-    /// Where this machine finds the mirror. It asks for no credentials, so it has to be a loopback address.
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:5377")]
-    pub local: SocketAddr,
-    /// Serve this registry, and no others that are not named so; the first is meant where a request names none. May be given several
-    /// times; without it every registry that a request names is served.
-    #[arg(long, value_name = "REGISTRY")]
-    pub upstream: Vec<String>,
-    /// Directory of what was fetched; by default `peer` in the store's.
-    #[arg(long, value_name = "DIR")]
-    pub cache: Option<PathBuf>,
-    /// Bytes on disk that it may take.
-    #[arg(long, value_parser = bytes, default_value = "10G", value_name = "SIZE")]
-    pub cache_quota: u64,
-    /// Nodes that keep each piece for the others. Has to be the same on all nodes.
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=8))]
-    pub copies: u8,
-    #[command(flatten)]
-    pub reach: ReachArgs,
 }
 
 /// How a registry is reached.
@@ -164,6 +119,10 @@ pub struct RegistryArgs {
     /// Platform to choose from a multi-platform image, such as linux/arm64; this machine's by default.
     #[arg(long)]
     pub platform: Option<String>,
+    /// The key of this node's peer service, where one is a --mirror; by default peer/key in the store's directory. Who may read it
+    /// offers indexes and start profiles to the node's peers, and takes theirs.
+    #[arg(long, value_name = "FILE")]
+    pub peer_key: Option<PathBuf>,
 }
 
 /// Flags of `run`.
@@ -183,7 +142,7 @@ pub struct RunArgs {
     /// End when ready, instead of running on.
     #[arg(long)]
     pub until_ready: bool,
-    /// End the container when a layer turns out to hold other files than the table of contents shows that it came with.
+    /// End the container when a layer turns out to hold something else than the index shows that was published for it.
     #[arg(long)]
     pub strict: bool,
     /// Write the timeline to a file, as JSON lines.

@@ -12,11 +12,15 @@ mod table;
 mod tests;
 
 use glowplug_base::Digest;
+use glowplug_base::size::human;
 use glowplug_convert::diet::{Contents, Diet, Inventory};
 
 pub use document::document;
 pub use page::page;
 pub use table::table;
+
+use crate::node::Artifact;
+use crate::page::words::count;
 
 /// What the report is on.
 #[derive(Debug)]
@@ -33,6 +37,8 @@ pub struct Report<'a> {
     pub diet: &'a Diet,
     /// What made each layer, bottom first, as far as the image's history says.
     pub made_by: &'a [Option<String>],
+    /// The models that lie beside it already: in no layer, and in none of the numbers.
+    pub beside: Option<&'a Artifact>,
 }
 
 /// What is an estimate in the report.
@@ -40,6 +46,17 @@ const ESTIMATES: &str = "Compressed bytes of files are estimated from their shar
                          seconds of starts are estimated from the size of the modules that are compiled.";
 
 impl Report<'_> {
+    /// What lies beside the image already, in a sentence; `None` if nothing does.
+    fn lies_beside(&self) -> Option<String> {
+        let artifact = self.beside?;
+        Some(format!(
+            "{}, {}, in {}: no layer has them, they come piece by piece where they are read, and count nowhere above.",
+            count(artifact.models.files.len() as u64, "file"),
+            human(artifact.bytes()),
+            artifact.reference,
+        ))
+    }
+
     /// What was not looked at, in a sentence; `None` if nothing was left out.
     fn not_looked_at(&self) -> Option<String> {
         match self.contents {

@@ -2,6 +2,7 @@
 
 mod beside;
 mod known;
+mod neighbours;
 mod remembered;
 mod starts;
 
@@ -11,12 +12,14 @@ use anyhow::Context as _;
 use glowplug_image::models::ModelSpec;
 use glowplug_image::{LayerSpec, soci, toc};
 use glowplug_oci::{Limits, Platform, Source};
-use glowplug_registry::{Client, Repository, ResolvedImage, Target, resolve};
+use glowplug_registry::{Client, Repository, ResolvedImage, Target, Via, resolve};
 use glowplug_store::{Options, Store};
 use glowplug_timeline::{Phase, Timeline};
 
 use crate::cli::{Global, ReachArgs, RegistryArgs};
+pub use beside::{Artifact, file_document};
 pub use known::KnownImage;
+pub use neighbours::{Neighbours, SERVICE_DIR};
 use remembered::Remembered;
 pub use starts::{StartKind, profiles};
 
@@ -36,9 +39,24 @@ pub struct Located {
     pub tag: Option<String>,
     /// Files that lie beside it and belong to it.
     pub models: Vec<ModelSpec>,
+    /// The node's peer service, where it has one.
+    pub neighbours: Arc<Neighbours>,
 }
 
 impl Located {
+    /// An image of `source` that is looked at and not run: what lies beside it is left out.
+    pub fn alone(repository: Arc<dyn Repository>, image: ResolvedImage, source: &Source) -> Self {
+        Self { repository, image, tag: tag(source), models: Vec::new(), neighbours: Arc::default() }
+    }
+
+    /// The model artifact that the image names, if it names one. Nobody is asked for it.
+    ///
+    /// # Errors
+    /// What the image says makes no sense.
+    pub fn artifact(&self) -> anyhow::Result<Option<Artifact>> {
+        Artifact::of(&self.image, self.repository.name())
+    }
+
     /// Looks for the SOCI index of the image, when it is first asked.
     pub fn soci(&self) -> soci::Lookup {
         let (manifest, digest) = (self.image.manifest.clone(), self.image.manifest_digest);
@@ -56,7 +74,9 @@ impl Located {
         let external = self.external().map(Arc::new);
         let spec = |layer: &glowplug_registry::ResolvedLayer| LayerSpec {
             blob: layer.descriptor.digest,
+            format: layer.kind.format,
             compression: layer.kind.compression,
+            diff_id: Some(layer.diff_id),
             source: self.repository.resilient_blob(&layer.descriptor),
             annotations: layer.descriptor.annotations.clone(),
             external: external.clone(),
@@ -68,6 +88,15 @@ impl Located {
 
 /// A client as the flags ask for it.
 pub fn client(args: &ReachArgs) -> anyhow::Result<Client> {
+    Ok(Client::new(reach(args)?)?)
+}
+
+/// The same for a node that asks for others.
+pub fn service_client(args: &ReachArgs, via: Via) -> anyhow::Result<Client> {
+    Ok(Client::new(glowplug_registry::Options { via: Some(via), ..reach(args)? })?)
+}
+
+fn reach(args: &ReachArgs) -> anyhow::Result<glowplug_registry::Options> {
     let mut options = glowplug_registry::Options {
         plain_http: args.plain_http,
         insecure: args.insecure.clone(),
@@ -79,7 +108,7 @@ pub fn client(args: &ReachArgs) -> anyhow::Result<Client> {
             pair.split_once('=').with_context(|| format!("--mirror {pair:?} is not REGISTRY=MIRROR"))?;
         options.mirrors.entry(registry.to_owned()).or_default().push(mirror.to_owned());
     }
-    Ok(Client::new(options)?)
+    Ok(options)
 }
 
 /// The platform to run on.
@@ -92,7 +121,7 @@ pub async fn look_up(args: &RegistryArgs, image: &str) -> anyhow::Result<Located
     let source: Source = image.parse()?;
     let repository = client(&args.reach)?.open(&source).await?;
     let image = resolve(&*repository, Target::from(&source), &platform(args)?, &Limits::default()).await?;
-    Ok(Located { repository, image, tag: tag(&source), models: Vec::new() })
+    Ok(Located::alone(repository, image, &source))
 }
 
 /// Looks an image up. What was seen before is found in the store, also when the registry is away.
@@ -112,7 +141,8 @@ pub async fn locate(
     span.detail(resolved.manifest_digest.to_string());
     let models = beside::models(&client, &*remembered, &resolved).await?;
     KnownImage::of(image, &resolved, &models).save(store)?;
-    Ok(Located { repository: remembered, image: resolved, tag: tag(&source), models })
+    let neighbours = Arc::new(Neighbours::of(store, args, &source));
+    Ok(Located { repository: remembered, image: resolved, tag: tag(&source), models, neighbours })
 }
 
 /// The tag that a source is asked for by.

@@ -119,7 +119,7 @@ fn the_table_and_the_page_say_what_to_do() {
     let said = String::from_utf8_lossy(&output.stderr);
     // Lines are broken between words.
     let table = String::from_utf8_lossy(&output.stdout).split_whitespace().collect::<Vec<_>>().join(" ");
-    assert!(said.contains("2 of 2 layers have no index here"), "{said}");
+    assert!(said.contains("2 of 2 layers have no index anywhere"), "{said}");
     for words in
         ["COPY --link models/ /srv/", "rm -rf /var/lib/apt/lists/*", "deleted in layer 1", "RUN make <all>"]
     {

@@ -1,13 +1,19 @@
-//! The peer: a private containerd that pulls an image, unpacks it with overlayfs and mounts what a container would see.
+//! The peer: a private containerd that pulls an image, unpacks it with overlayfs and mounts what a container would see; or
+//! that pulls as the kubelet asks it to, through mirrors.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// The only containerd namespace that is used.
+use crate::cri::{self, Login};
+
+/// The containerd namespace of everything but what the kubelet's interface does.
 const NAMESPACE: &str = "glowplug";
 /// How long the daemon may take to answer first; `ctr` waits for its socket by itself.
 const PATIENCE: &str = "60s";
+/// The same for what is not there yet and for what does not listen yet.
+const COMING_UP: Duration = Duration::from_secs(60);
 
 /// A containerd with a store of its own. Dropped, it is ended and its store emptied.
 #[derive(Debug)]
@@ -34,13 +40,26 @@ impl Containerd {
     /// # Panics
     /// `GLOWPLUG_CONTAINERD`, the folder that containerd's packages are unpacked in, is not set, or it does not start.
     pub fn start() -> Self {
+        Self::configured(false)
+    }
+
+    /// The same as a Kubernetes node has it: with the kubelet's interface, and a folder for what is known of registries.
+    ///
+    /// # Panics
+    /// As [`Containerd::start`].
+    pub fn start_for_kubelet() -> Self {
+        Self::configured(true)
+    }
+
+    fn configured(kubelet: bool) -> Self {
         let programs = PathBuf::from(
             std::env::var_os("GLOWPLUG_CONTAINERD")
                 .expect("GLOWPLUG_CONTAINERD is not set: run `cargo xtask test e2e`"),
         );
         let folder = tempfile::tempdir().expect("a temporary folder can be made");
         let config = folder.path().join("config.toml");
-        std::fs::write(&config, configuration(folder.path())).expect("a temporary folder is writable");
+        std::fs::write(&config, configuration(folder.path(), kubelet))
+            .expect("a temporary folder is writable");
         let log = std::fs::File::create(folder.path().join("log")).expect("a temporary folder is writable");
         let daemon = command(&programs, "containerd")
             .arg("--config")
@@ -50,10 +69,16 @@ impl Containerd {
             .spawn()
             .expect("containerd runs");
         let containerd = Self { daemon: Daemon(daemon), folder, programs };
-        containerd.ctr(["version"]).unwrap_or_else(|error| {
+        let began = Instant::now();
+        // `ctr` waits for the socket, but not while it is there and nobody listens yet.
+        while let Err(error) = containerd.ctr(["version"]) {
             let log = std::fs::read_to_string(containerd.folder.path().join("log")).unwrap_or_default();
-            panic!("containerd ({}) does not answer: {error}\n{log}", containerd.daemon.0.id())
-        });
+            assert!(
+                began.elapsed() < COMING_UP,
+                "containerd ({}) does not answer: {error}\n{log}",
+                containerd.daemon.0.id()
+            );
+        }
         containerd
     }
 
@@ -63,6 +88,24 @@ impl Containerd {
     /// What `ctr` says.
     pub fn pull(&self, reference: &str) -> Result<(), String> {
         self.ctr(["images", "pull", "--plain-http", "--snapshotter", "overlayfs", reference])
+    }
+
+    /// Says what is to be known of a registry: the text of its `hosts.toml`.
+    ///
+    /// # Panics
+    /// The folder cannot be written to.
+    pub fn know(&self, registry: &str, hosts: &str) {
+        let place = self.folder.path().join("certs.d").join(registry);
+        std::fs::create_dir_all(&place).expect("a temporary folder is writable");
+        std::fs::write(place.join("hosts.toml"), hosts).expect("a temporary folder is writable");
+    }
+
+    /// Pulls an image as the kubelet asks for it; gives the image's id, the digest of its configuration.
+    ///
+    /// # Errors
+    /// What containerd says.
+    pub fn pull_for_kubelet(&self, reference: &str, login: Option<&Login>) -> Result<String, String> {
+        cri::pull(&self.folder.path().join("c.sock"), reference, login)
     }
 
     /// Mounts a pulled image with a writable directory on top, as a container gets it.
@@ -123,16 +166,28 @@ fn command(programs: &Path, name: &str) -> Command {
     command
 }
 
-/// Without what a pull does not need; the plugin for optional programs would make a folder in the machine's `/opt`.
-fn configuration(folder: &Path) -> String {
+/// Without what a pull does not need; the plugin for optional programs would make a folder in the machine's `/opt`, and the
+/// kubelet's interface, where it is wanted, others in `/etc` and `/opt`.
+fn configuration(folder: &Path, kubelet: bool) -> String {
+    const CRI: &str = "io.containerd.grpc.v1.cri";
     let place = |name: &str| folder.join(name).display().to_string();
-    format!(
+    let edges = format!(
         "version = 2\nroot = \"{}\"\nstate = \"{}\"\n\
-         disabled_plugins = [\"io.containerd.grpc.v1.cri\", \"io.containerd.internal.v1.opt\"]\n\
          [grpc]\naddress = \"{}\"\n[ttrpc]\naddress = \"{}\"\n[debug]\nlevel = \"warn\"\n",
         place("root"),
         place("state"),
         place("c.sock"),
         place("t.sock"),
+    );
+    if !kubelet {
+        return format!("disabled_plugins = [\"{CRI}\", \"io.containerd.internal.v1.opt\"]\n{edges}");
+    }
+    format!(
+        "disabled_plugins = [\"io.containerd.internal.v1.opt\"]\n{edges}\
+         [plugins.\"{CRI}\".cni]\nbin_dir = \"{}\"\nconf_dir = \"{}\"\n\
+         [plugins.\"{CRI}\".registry]\nconfig_path = \"{}\"\n",
+        place("cni"),
+        place("cni"),
+        place("certs.d"),
     )
 }

@@ -78,15 +78,23 @@ impl Glowplug {
     /// # Panics
     /// It ended before.
     pub fn run(&self, args: &[&str]) -> Running {
+        // The waterfall's headline is the event.
+        self.start(&[&["run"], args].concat(), "ready in")
+    }
+
+    /// Starts a subcommand and returns once it says a line with `sign` in it.
+    ///
+    /// # Panics
+    /// It ended before.
+    pub fn start(&self, args: &[&str], sign: &str) -> Running {
         let mut command = self.command();
-        command.arg("run").args(args).stdout(Stdio::null()).stderr(Stdio::piped());
+        command.args(args).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().expect("the binary runs");
         let mut stderr = BufReader::new(child.stderr.take().expect("it was piped"));
         let mut said = String::new();
-        // The waterfall's headline is the event.
-        while !said.lines().last().is_some_and(|line| line.contains("ready in")) {
+        while !said.lines().last().is_some_and(|line| line.contains(sign)) {
             let more = stderr.read_line(&mut said).expect("its output is text");
-            assert!(more > 0, "glowplug run {args:?} ended before it was ready: {:?}\n{said}", child.wait());
+            assert!(more > 0, "glowplug {args:?} ended before {sign:?}: {:?}\n{said}", child.wait());
         }
         // Somebody must read on, or the container's output blocks it.
         let reader = std::thread::spawn(move || {

@@ -26,7 +26,7 @@ fn check(bytes: &[u8]) -> bool {
     let Ok(index) = decode(bytes, &limits) else { return false };
     let again = encode(&index).expect("what was decoded encodes");
     assert_eq!(decode(&again, &limits).expect("what was encoded decodes"), index);
-    let extents: Vec<_> = index.extents().copied().collect();
+    let extents = index.pieces();
     let mut end = 0;
     for (number, span) in index.spans.iter().enumerate() {
         assert_eq!(span.data.start, end, "data ranges join");

@@ -10,6 +10,7 @@
 
 mod chunks;
 mod erofs;
+mod erofscontents;
 mod estargz;
 mod gzindex;
 mod layer;
@@ -23,6 +24,7 @@ mod ztoc;
 
 pub use chunks::chunks;
 pub use erofs::erofs;
+pub use erofscontents::erofscontents;
 pub use estargz::estargz;
 pub use gzindex::gzindex;
 pub use layer::layer;
@@ -37,9 +39,10 @@ pub use ztoc::ztoc;
 pub type Target = fn(&[u8]) -> bool;
 
 /// Every target by its name, which is also the name of its corpus.
-pub const TARGETS: [(&str, Target); 11] = [
+pub const TARGETS: [(&str, Target); 12] = [
     ("chunks", chunks),
     ("erofs", erofs),
+    ("erofscontents", erofscontents),
     ("estargz", estargz),
     ("gzindex", gzindex),
     ("layer", layer),

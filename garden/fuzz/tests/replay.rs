@@ -102,4 +102,4 @@ macro_rules! replays {
     };
 }
 
-replays!(chunks erofs estargz gzindex layer manifest reference soci tarwalk zstdchunked ztoc);
+replays!(chunks erofs erofscontents estargz gzindex layer manifest reference soci tarwalk zstdchunked ztoc);

@@ -133,6 +133,11 @@ impl TestRegistry {
         self.state.lock().blobs.get(digest).cloned()
     }
 
+    /// How many uploads were begun, and neither ended nor given back.
+    pub fn open_uploads(&self) -> usize {
+        self.state.lock().uploads.len()
+    }
+
     /// Stores a manifest or index under its digest and, if given, a tag.
     pub fn put_manifest(
         &self,

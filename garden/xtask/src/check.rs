@@ -18,10 +18,14 @@ use anyhow::{Context, bail};
 use crate::house::cargo;
 use crate::images::blob::Variant;
 use crate::images::{self, Name};
+use crate::packages::debian::Debian;
 use crate::rig::containerd::Containerd;
 use crate::step::say;
 use crate::{house, interrupt, paths};
 use tally::Tally;
+
+/// mkfs.erofs, and what it needs beside the C library.
+const EROFS_UTILS: [&str; 5] = ["erofs-utils", "liblz4-1", "libselinux1", "libpcre2-8-0", "libuuid1"];
 
 /// One check.
 struct Step {
@@ -147,15 +151,15 @@ fn end_to_end() -> anyhow::Result<Tally> {
     build.args(["build", "--package", "glowplug", "--bin", "glowplug"]);
     build.args(["--package", "glowplug-mount", "--example", "mount_image", "--locked", "--offline"]);
     runner::run(build.current_dir(paths::workspace()))?;
-    let built = std::env::var_os("CARGO_TARGET_DIR").map_or_else(paths::target, PathBuf::from);
-    let built = built.join("debug");
+    let built = paths::built();
     let mut test = cargo();
     test.args(["test", "--package", "glowplug-e2e", "--locked", "--offline", "--no-fail-fast"]);
     test.current_dir(paths::workspace())
         .env("GLOWPLUG_BIN", built.join("glowplug"))
         .env("GLOWPLUG_MOUNT_IMAGE", built.join("examples/mount_image"))
         .env("GLOWPLUG_IMAGES", paths::images())
-        .env("GLOWPLUG_CONTAINERD", Containerd::fetch()?);
+        .env("GLOWPLUG_CONTAINERD", Containerd::fetch()?)
+        .env("GLOWPLUG_EROFS_UTILS", Debian::open()?.tool("erofs-utils", &EROFS_UTILS)?);
     runner::run_tests(&mut test)
 }
 

@@ -67,13 +67,13 @@ fn show(args: &Args) -> anyhow::Result<()> {
     let node = Node::new(None)?;
     rig.drop_caches()?;
     say("glowplug run, first ever: no byte, no index, no order is known");
-    let first = measure::glowplug(&rig, &node, image, &reference, &[])?;
+    let first = measure::glowplug(&rig, &node, image, &reference)?;
     tell(image, &first);
 
     node.drop_data()?;
     rig.drop_caches()?;
     say("glowplug run, on the emptied node: the index and the order of the last start are known");
-    let again = measure::glowplug(&rig, &node, image, &reference, &[])?;
+    let again = measure::glowplug(&rig, &node, image, &reference)?;
     tell(image, &again);
     node.empty()?;
 

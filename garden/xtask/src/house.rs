@@ -54,6 +54,10 @@ impl fmt::Display for Finding {
 
 /// Checks the whole repository, prints every finding, and fails if there is one.
 pub fn run(args: &[String]) -> anyhow::Result<()> {
+    if matches!(args.first().map(String::as_str), Some("-h" | "--help")) {
+        println!("usage: cargo xtask house");
+        return Ok(());
+    }
     if let Some(unknown) = args.first() {
         bail!("house takes no arguments, found {unknown}");
     }

@@ -14,6 +14,7 @@ mod fuzz;
 mod house;
 mod images;
 mod interrupt;
+mod kubernetes;
 mod packages;
 mod paths;
 mod peers;
@@ -33,11 +34,13 @@ usage: cargo xtask COMMAND
   image NAME               make a test image: tiny, ocr, torch, triton
   demo                     show a cold start of a real model server, beside containerd's
   roundtrip                read our images by the libraries of others, and theirs by ours
+  kubernetes               follow a cluster's members through a real Kubernetes API server
   peers [NAME...]          build the loaders to measure against: stargz, soci, nydus
   bench cold-start         measure cold starts against containerd, other loaders and everything local
   bench convert            measure how fast images are made over and indexed, against the Go tools
   bench decode             measure how fast a layer with checkpoints is decoded, against rapidgzip and pigz
   bench index              measure how fast a layer is indexed, against gunzip and pigz
+  bench peers              measure cold starts on the nodes of one cluster at once
   bench read               measure reads of an image through its doors, against overlayfs
   fuzz NAME                fuzz a parser
   chaos store              kill the process that fills the byte store, 500 times
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         "bench" => bench::run(&rest),
         "peers" => peers::run(&rest),
         "roundtrip" => roundtrip::run(&rest),
+        "kubernetes" => kubernetes::run(&rest),
         "fuzz" => fuzz::run(&rest),
         "chaos" => chaos::run(&rest),
         "" | "help" | "-h" | "--help" => {

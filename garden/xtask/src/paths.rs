@@ -18,6 +18,11 @@ pub fn target() -> PathBuf {
     workspace().join("target")
 }
 
+/// Where cargo puts what is built without optimisation.
+pub fn built() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(target, PathBuf::from).join("debug")
+}
+
 /// Packages, tools and the state of the rig.
 pub fn rig() -> PathBuf {
     target().join("glowplug-rig")

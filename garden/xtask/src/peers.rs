@@ -8,6 +8,7 @@
 //! Running them is the business of [`crate::rig::peers`].
 
 pub mod converters;
+pub mod kubernetes;
 mod tool;
 
 use std::time::Duration;

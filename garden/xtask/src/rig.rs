@@ -55,11 +55,6 @@ impl Rig {
         self.link.bytes()
     }
 
-    /// The processes that belong to the rig and not to what is measured.
-    pub fn processes(&self) -> Vec<u32> {
-        vec![self.link.holder(), self.registry.pid()]
-    }
-
     /// Empties the page cache, then reads what the registry serves back into it: a registry's disk is not what is
     /// measured.
     pub fn drop_caches(&self) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod blob;
 mod length;
+mod permission;
 mod push;
 mod remote;
 mod upload;
@@ -19,7 +20,7 @@ use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::http::{self, Call};
 use crate::local;
-use crate::{Error, Options, Repository};
+use crate::{Error, Options, Repository, Via};
 use remote::Remote;
 use upstream::Upstream;
 use wire::Wire;
@@ -78,6 +79,11 @@ impl Client {
                 Err(Error::ReadOnly(source.to_string()))
             }
         }
+    }
+
+    /// Which node asks, if one does.
+    pub fn via(&self) -> Option<&Via> {
+        self.wire.options.via.as_ref()
     }
 
     /// The repository of a reference.

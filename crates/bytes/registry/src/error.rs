@@ -106,6 +106,11 @@ impl Error {
         }
     }
 
+    /// Whether the other side does not let us.
+    pub const fn is_denied(&self) -> bool {
+        matches!(self, Self::Source(SourceError { kind: Kind::Denied(_), .. }))
+    }
+
     /// Whether the other side does not have it.
     pub const fn is_not_found(&self) -> bool {
         matches!(self, Self::Source(SourceError { kind: Kind::NotFound, .. }))

@@ -20,9 +20,11 @@ mod local;
 mod options;
 mod repository;
 mod resolve;
+mod via;
 
 pub use client::{Client, Reachability};
 pub use error::Error;
 pub use options::Options;
 pub use repository::{BlobFile, Fetched, Ranges, Repository, Target};
 pub use resolve::{Found, ResolvedImage, ResolvedIndex, ResolvedLayer, look_at, resolve};
+pub use via::{Circle, Via};

@@ -8,6 +8,8 @@ use std::time::Duration;
 use glowplug_base::Clock;
 use glowplug_source::RetryPolicy;
 
+use crate::Via;
+
 /// How the client behaves; the default is right for public registries.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -37,6 +39,8 @@ pub struct Options {
     pub upload_piece_bytes: u64,
     /// The User-Agent header.
     pub user_agent: String,
+    /// Which node asks, and who asks through it; nothing for whoever asks for himself.
+    pub via: Option<Via>,
     /// Time, for tokens that expire.
     pub clock: Clock,
 }
@@ -57,6 +61,7 @@ impl Default for Options {
             // 0.1 s of a 10 Gbit/s link, which a round trip for each hardly lengthens.
             upload_piece_bytes: 128 << 20,
             user_agent: concat!("glowplug/", env!("CARGO_PKG_VERSION")).to_owned(),
+            via: None,
             clock: Clock::system(),
         }
     }

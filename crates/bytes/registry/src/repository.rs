@@ -114,6 +114,13 @@ pub trait Repository: Send + Sync + Debug {
         artifact_type: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<Descriptor>, Error>>;
 
+    /// Asks whether pushes are taken, before the work that makes what is pushed. Nothing is stored. That nobody objects is
+    /// no promise: an answer that was not foreseen does not count as a refusal.
+    ///
+    /// # Errors
+    /// The refusal; [`Error::ReadOnly`] for archives.
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>>;
+
     /// Stores a blob.
     ///
     /// # Errors

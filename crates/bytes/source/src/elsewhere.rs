@@ -35,6 +35,10 @@ impl RangeSource for Elsewhere {
         self.current().name()
     }
 
+    fn host(&self) -> &str {
+        self.here.host()
+    }
+
     fn size(&self) -> u64 {
         self.here.size()
     }

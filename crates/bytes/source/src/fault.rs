@@ -58,6 +58,10 @@ impl RangeSource for Faulty {
         self.inner.name()
     }
 
+    fn host(&self) -> &str {
+        self.inner.host()
+    }
+
     fn size(&self) -> u64 {
         self.inner.size()
     }

@@ -35,6 +35,11 @@ pub trait RangeSource: Send + Sync + Debug {
     /// What is read, for messages: a digest or a file name.
     fn name(&self) -> &str;
 
+    /// Who sends the bytes, so that requests to one host can be counted together; empty where nobody else does.
+    fn host(&self) -> &str {
+        ""
+    }
+
     /// Length of the blob in bytes.
     fn size(&self) -> u64;
 

@@ -29,6 +29,10 @@ impl RangeSource for Traced {
         self.inner.name()
     }
 
+    fn host(&self) -> &str {
+        self.inner.host()
+    }
+
     fn size(&self) -> u64 {
         self.inner.size()
     }

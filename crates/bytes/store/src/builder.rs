@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use glowplug_base::Digest;
 use glowplug_layer::{Check, LayerIndex, Limits, WindowRef};
 
-use crate::{Layer, Store, StoreError, mark, paths};
+use crate::{Layer, Scratch, Store, StoreError, mark, paths};
 
 /// A layer under construction.
 #[derive(Debug)]
@@ -90,6 +90,14 @@ impl LayerBuilder {
             .map_err(|e| StoreError::io("write", &self.unfinished(paths::DATA), e))
     }
 
+    /// Room for what must be kept while the layer is made.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn scratch(&self) -> Result<Scratch, StoreError> {
+        Scratch::new(self.unfinished(paths::SCRATCH))
+    }
+
     /// Adds a deflate window.
     ///
     /// # Errors
@@ -102,6 +110,17 @@ impl LayerBuilder {
         let offset = self.windows_bytes;
         self.windows_bytes += packed.len() as u64;
         Ok(WindowRef { offset, len: packed.len() as u32 })
+    }
+
+    /// Takes all windows over as another node's store had them, instead of adding them one by one.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn put_packed_windows(&mut self, packed: &[u8]) -> Result<(), StoreError> {
+        let written = self.windows.write_all(packed);
+        written.map_err(|e| StoreError::io("write", &self.unfinished(paths::WINDOWS), e))?;
+        self.windows_bytes += packed.len() as u64;
+        Ok(())
     }
 
     /// Publishes the layer: from here on it is in the store, with every span present whose check is of the data.

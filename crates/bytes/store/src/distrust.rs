@@ -61,14 +61,21 @@ impl Layer {
         }
     }
 
-    /// Whether the layer's index can no longer turn out wrong: it was made here, or was held against the whole layer.
+    /// Whether the layer's index was made here, or was held against the whole layer for some image.
     pub fn is_confirmed(&self) -> bool {
         !self.index().origin.is_published() || mark::is_confirmed(self.dir())
     }
 
-    /// The layer's published index was held against the whole layer, and was right.
-    pub fn confirm(&self) {
-        if let Err(error) = mark::confirm(self.dir()) {
+    /// Whether the layer's index can no longer turn out wrong for an image that says `archive` is the digest of the layer's archive.
+    pub fn is_confirmed_for(&self, archive: Option<&Digest>) -> bool {
+        !self.index().origin.is_published() || mark::is_confirmed_for(self.dir(), archive)
+    }
+
+    /// The layer's published index was held against the whole layer, and was right: by the layer's own digest, or by the digest that an
+    /// image has of its `archive`. The latter counts for images that have the same: others may be the ones that are right, for nothing
+    /// but the blob itself tells which archive is in it.
+    pub fn confirm(&self, archive: Option<&Digest>) {
+        if let Err(error) = mark::confirm(self.dir(), archive) {
             tracing::warn!(layer = %self.index().blob, %error, "that an index is right cannot be noted down");
         }
     }

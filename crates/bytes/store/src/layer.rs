@@ -94,7 +94,7 @@ impl Layer {
         journal.touch();
         let layer = Self {
             dir: dir.to_owned(),
-            extents: index.extents().copied().collect(),
+            extents: index.pieces(),
             states: index.spans.iter().map(|_| AtomicU8::new(ABSENT)).collect(),
             ledger: Mutex::new(Ledger { digests: vec![None; index.spans.len()], pending: Vec::new() }),
             index,
@@ -123,6 +123,11 @@ impl Layer {
     /// The layer's index.
     pub const fn index(&self) -> &LayerIndex {
         &self.index
+    }
+
+    /// All extents of the index, in the order of the stream, what files share once.
+    pub fn extents(&self) -> &[Extent] {
+        &self.extents
     }
 
     /// Its place in the store.
@@ -184,6 +189,15 @@ impl Layer {
             .read_exact_at(&mut packed, window.offset)
             .map_err(|e| StoreError::io("read", &path, e))?;
         zstd::bulk::decompress(&packed, 32 * 1024).map_err(|e| StoreError::io("decompress", &path, e))
+    }
+
+    /// All windows as they are kept, which is as the index's references have them: for another node that takes the index over.
+    ///
+    /// # Errors
+    /// What the disk says.
+    pub fn packed_windows(&self) -> Result<Vec<u8>, StoreError> {
+        let path = self.dir.join(paths::WINDOWS);
+        std::fs::read(&path).map_err(|e| StoreError::io("read", &path, e))
     }
 
     /// Reads bytes of the data file. The spans must be present.

@@ -38,6 +38,7 @@ mod layer;
 mod lock;
 mod mark;
 mod paths;
+mod scratch;
 mod store;
 mod ticket;
 
@@ -47,5 +48,6 @@ pub use error::StoreError;
 pub use evict::{Freed, Usage};
 pub use flight::{FlightError, Waiter};
 pub use layer::{Layer, Verdict};
+pub use scratch::Scratch;
 pub use store::{Options, Store};
 pub use ticket::{Claim, Ticket};

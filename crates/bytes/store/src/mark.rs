@@ -31,9 +31,18 @@ pub(crate) fn is_confirmed(dir: &Path) -> bool {
     dir.join(paths::CONFIRMED).exists()
 }
 
-/// Leaves word that the published index of the layer in `dir` is right. Not durable: at worst it is found out again.
-pub(crate) fn confirm(dir: &Path) -> Result<(), StoreError> {
-    leave(&dir.join(paths::CONFIRMED))
+/// Whether the published index of the layer in `dir` is right by the layer's own digest, or by `archive`.
+pub(crate) fn is_confirmed_for(dir: &Path, archive: Option<&Digest>) -> bool {
+    std::fs::read_to_string(dir.join(paths::CONFIRMED))
+        .is_ok_and(|by| by.is_empty() || archive.is_some_and(|archive| by == archive.to_string()))
+}
+
+/// Leaves word that the published index of the layer in `dir` is right: by the layer's own digest, or by the digest of an
+/// `archive`. Not durable: at worst it is found out again.
+pub(crate) fn confirm(dir: &Path, archive: Option<&Digest>) -> Result<(), StoreError> {
+    let path = dir.join(paths::CONFIRMED);
+    let by = archive.map(Digest::to_string).unwrap_or_default();
+    std::fs::write(&path, by).map_err(|e| StoreError::io("write", &path, e))
 }
 
 fn leave(path: &Path) -> Result<(), StoreError> {

@@ -50,13 +50,16 @@ pub(crate) const INDEX: &str = "index";
 pub(crate) const WINDOWS: &str = "windows";
 /// Name of the data file.
 pub(crate) const DATA: &str = "data";
+/// Name that a file without one has while it is made.
+pub(crate) const SCRATCH: &str = "scratch";
 /// Name of the presence journal.
 pub(crate) const PRESENCE: &str = "presence";
 /// Mark of a layer whose journal must not be believed before its spans were checked.
 pub(crate) const SUSPECT: &str = "suspect";
 /// Mark of a layer whose published index was found to be wrong.
 pub(crate) const DISTRUSTED: &str = "distrusted";
-/// Mark of a layer whose published index was held against the whole layer and found right.
+/// Mark of a layer whose published index was held against the whole layer and found right. Empty where the layer's own digest told;
+/// otherwise it holds the digest of the archive that did. Whatever else is in it confirms nothing.
 pub(crate) const CONFIRMED: &str = "confirmed";
 /// Suffix of files that are not finished; removed when the store is opened.
 pub(crate) const UNFINISHED: &str = ".new";

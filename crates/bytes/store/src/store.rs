@@ -1,7 +1,8 @@
 //! The store as a whole.
 
+use std::any::Any;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Duration;
 
 use glowplug_base::Digest;
@@ -31,6 +32,7 @@ pub struct Store {
     holders: Arc<Holders<Layer>>,
     flusher: Arc<Flusher>,
     flusher_thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+    companion: OnceLock<Arc<dyn Any + Send + Sync>>,
 }
 
 /// Layers with something to flush, and whether to stop.
@@ -73,6 +75,7 @@ impl Store {
             options,
             flusher,
             flusher_thread: Mutex::new(Some(thread)),
+            companion: OnceLock::new(),
         })
     }
 
@@ -90,9 +93,21 @@ impl Store {
         }
     }
 
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        self.paths.root()
+    }
+
     /// The small files.
     pub fn documents(&self) -> Documents {
         Documents::new(&self.paths)
+    }
+
+    /// What the floor above has once for each node, made when it is asked for first: a node has one store, so it hangs on that. There is
+    /// room for one kind of thing.
+    pub fn companion<T: Any + Send + Sync>(&self, make: fn() -> T) -> Arc<T> {
+        let kept = self.companion.get_or_init(|| Arc::new(make())).clone();
+        kept.downcast().unwrap_or_else(|_| Arc::new(make()))
     }
 
     /// Bytes of layer data the store may keep.

@@ -1,4 +1,4 @@
-//! `/glowplug/peer/1/`: pieces for peers, counters for people.
+//! `/glowplug/peer/1/`: pieces for peers, counters for people; see `lore` for the rest.
 
 use axum::http::StatusCode;
 use axum::http::request::Parts;

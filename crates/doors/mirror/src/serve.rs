@@ -1,93 +1,86 @@
-//! Sockets: connections are taken, shown to TLS where that is asked for, and given to the door.
+//! Sockets: connections are taken, as many as the door bears, shown to TLS where that is asked for, and given to the door.
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt as _;
+use axum::body::Body;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::server::TlsStream;
 
 use crate::door::Door;
-use crate::route::router;
+use crate::limits::Limits;
+use crate::route::answer;
 use crate::tls::Tls;
 
-/// How long a TLS handshake may take.
-const HANDSHAKE: Duration = Duration::from_secs(10);
-/// Handshakes at once: whoever does not go on with his must not keep the others out.
-const HANDSHAKES_AT_ONCE: usize = 256;
+/// How long to wait when a connection cannot be taken: until others have ended.
+const RETRY: Duration = Duration::from_millis(100);
 
-/// Serves `door` at `listener` until it is dropped.
+/// Serves `door` at `listener` until it is dropped; then its connections end, too.
 ///
 /// # Errors
-/// What the socket says.
-pub async fn serve(listener: TcpListener, tls: Option<Tls>, door: Door) -> std::io::Result<()> {
-    let router = router(door);
-    match tls {
-        None => {
-            // A piece's last segment must not wait for the answer to the one before.
-            axum::serve(listener.tap_io(|stream| _ = stream.set_nodelay(true)), router).await
-        }
-        Some(tls) => axum::serve(TlsListener::new(listener, tls)?, router).await,
-    }
-}
-
-/// Connections whose handshake is over.
-struct TlsListener {
-    ready: mpsc::Receiver<(TlsStream<TcpStream>, SocketAddr)>,
-    addr: SocketAddr,
-    /// Ends with this listener.
-    _accepting: JoinSet<()>,
-}
-
-impl TlsListener {
-    fn new(listener: TcpListener, tls: Tls) -> std::io::Result<Self> {
-        let addr = listener.local_addr()?;
-        let (found, ready) = mpsc::channel(1);
-        let mut accepting = JoinSet::new();
-        accepting.spawn(accept(listener, tls, found));
-        Ok(Self { ready, addr, _accepting: accepting })
-    }
-}
-
-async fn accept(
-    mut listener: TcpListener,
-    tls: Tls,
-    found: mpsc::Sender<(TlsStream<TcpStream>, SocketAddr)>,
-) {
-    let turns = Arc::new(Semaphore::new(HANDSHAKES_AT_ONCE));
-    let mut handshakes = JoinSet::new();
-    while let Ok(turn) = turns.clone().acquire_owned().await {
-        while handshakes.try_join_next().is_some() {}
-        let (stream, addr) = axum::serve::Listener::accept(&mut listener).await;
-        let _ = stream.set_nodelay(true);
-        let (tls, found) = (tls.clone(), found.clone());
-        handshakes.spawn(async move {
+/// None that it survives: a connection that cannot be taken is the business of who came.
+pub async fn serve(
+    listener: TcpListener,
+    tls: Option<Tls>,
+    door: Door,
+    limits: &Limits,
+) -> std::io::Result<()> {
+    let turns = Arc::new(Semaphore::new(limits.connections.max(1)));
+    let mut connections = JoinSet::new();
+    loop {
+        // Who comes when the door is full waits in the kernel's queue.
+        let turn = turns.clone().acquire_owned().await.map_err(std::io::Error::other)?;
+        while connections.try_join_next().is_some() {}
+        let (stream, addr) = accept(&listener).await;
+        let (tls, door, limits) = (tls.clone(), door.clone(), *limits);
+        connections.spawn(async move {
             let _turn = turn;
-            match tokio::time::timeout(HANDSHAKE, tls.0.accept(stream)).await {
-                Ok(Ok(stream)) => _ = found.send((stream, addr)).await,
-                Ok(Err(error)) => tracing::debug!(%addr, %error, "no TLS with whoever came"),
-                Err(_) => tracing::debug!(%addr, "no TLS with whoever came, he is silent"),
+            // A piece's last segment must not wait for the answer to the one before.
+            let _ = stream.set_nodelay(true);
+            match tls {
+                None => converse(stream, addr, door, &limits).await,
+                Some(tls) => match tokio::time::timeout(limits.header, tls.0.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(stream, addr, door, &limits).await,
+                    Ok(Err(error)) => tracing::debug!(%addr, %error, "no TLS with whoever came"),
+                    Err(_) => tracing::debug!(%addr, "no TLS with whoever came, he is silent"),
+                },
             }
         });
     }
 }
 
-impl axum::serve::Listener for TlsListener {
-    type Io = TlsStream<TcpStream>;
-    type Addr = SocketAddr;
-
-    async fn accept(&mut self) -> (Self::Io, SocketAddr) {
-        match self.ready.recv().await {
-            Some(ready) => ready,
-            // The accepting task ends with this listener only.
-            None => std::future::pending().await,
+/// The next connection. What fails is the one that came, or there is nothing left to open it with: the next may be well.
+async fn accept(listener: &TcpListener) -> (TcpStream, SocketAddr) {
+    loop {
+        match listener.accept().await {
+            Ok(accepted) => return accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a connection cannot be taken");
+                tokio::time::sleep(RETRY).await;
+            }
         }
     }
+}
 
-    fn local_addr(&self) -> std::io::Result<SocketAddr> {
-        Ok(self.addr)
+/// Answers the requests of one connection.
+async fn converse<S>(stream: S, addr: SocketAddr, door: Door, limits: &Limits)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        let door = door.clone();
+        async move { Ok::<_, Infallible>(answer(&door, request.map(Body::new)).await) }
+    });
+    let mut connection = http1::Builder::new();
+    connection.timer(TokioTimer::new()).header_read_timeout(limits.header);
+    if let Err(error) = connection.serve_connection(TokioIo::new(stream), service).await {
+        tracing::debug!(%addr, %error, "a connection ended");
     }
 }

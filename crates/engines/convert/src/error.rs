@@ -26,6 +26,14 @@ pub enum ConvertError {
         /// What the manifest calls it.
         media_type: String,
     },
+    /// A layer is no archive, but an EROFS image.
+    #[error("{image} has an EROFS layer, {layer}: only archives are made over")]
+    Erofs {
+        /// The image.
+        image: String,
+        /// The layer's blob.
+        layer: Digest,
+    },
     /// A layer is not what it should be.
     #[error("layer {layer}: {reason}")]
     Layer {
@@ -128,6 +136,9 @@ impl Hinted for ConvertError {
             Self::Read(source) => source.hint(),
             Self::Foreign { .. } => {
                 Some(Hint::new("build the image on a base whose layers are all in its registry"))
+            }
+            Self::Erofs { .. } => {
+                Some(Hint::new("make over the image that it was converted from, which has tar layers"))
             }
             Self::Layer { .. } | Self::DiffId { .. } => {
                 Some(Hint::new("the image is damaged or hostile; push it again from a good copy"))

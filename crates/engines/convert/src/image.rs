@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _};
 use glowplug_base::Digest;
 use glowplug_oci::{Descriptor, Platform, media};
@@ -17,7 +16,8 @@ use glowplug_source::RangeSource;
 use crate::ConvertError;
 use crate::documents::{self, NewLayer};
 use crate::layer;
-use crate::plan::{Node, Plan};
+use crate::plan::Plan;
+use crate::publish::{self, Document};
 use crate::settings::Settings;
 use crate::workers::Workers;
 use rearrange::{Job, Tar};
@@ -106,7 +106,8 @@ pub struct Converted {
 /// Makes over what is in `plan`, whose blobs come from `from`, and publishes it in `to` as `name`.
 ///
 /// # Errors
-/// See [`ConvertError`]. Blobs may have been pushed then, but nothing that names them.
+/// See [`ConvertError`]. Blobs may have been pushed then, but nothing that names them. A repository that takes nothing says
+/// so before any layer is read.
 pub async fn convert(
     plan: &Plan,
     from: &dyn Repository,
@@ -116,6 +117,7 @@ pub async fn convert(
     watch: &dyn Watch,
 ) -> Result<Converted, ConvertError> {
     settings.check()?;
+    publish::check(to).await?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let workers = Arc::new(Workers::start(threads, settings).map_err(ConvertError::Settings)?);
     let converter = Converter { from, to, settings, watch };
@@ -141,8 +143,12 @@ pub async fn convert(
         images.push(ConvertedImage { platform, old, new: Digest::of(&manifest), layers });
         manifests.push(manifest);
     }
-    let root = converter.publish(&plan.root, &manifests, Some(name)).await?;
-    Ok(Converted { old: plan.digest(), new: root.digest, images, layers })
+    let documents: Vec<Document> = manifests
+        .into_iter()
+        .map(|bytes| Document { bytes, media_type: media::OCI_MANIFEST.to_owned() })
+        .collect();
+    let root = publish::tree(&plan.root, &documents, to, Some(name)).await?;
+    Ok(Converted { old: plan.digest(), new: Digest::of(&root.bytes), images, layers })
 }
 
 struct Converter<'a> {
@@ -153,10 +159,6 @@ struct Converter<'a> {
 }
 
 impl Converter<'_> {
-    fn pushing(&self, source: glowplug_registry::Error) -> ConvertError {
-        ConvertError::Push { place: self.to.name().to_owned(), source }
-    }
-
     /// Makes a layer over, or a piece of one, and pushes it.
     async fn layer(
         &self,
@@ -172,7 +174,7 @@ impl Converter<'_> {
             }
             Tar::OnDisk(tar, part) => layer::pack(original.blob, tar, part, settings, workers, dir).await?,
         };
-        self.to.push_file(&made.blob).await.map_err(|error| self.pushing(error))?;
+        publish::file(self.to, &made.blob).await?;
         let (digest, size, diff_id) = (made.blob.digest, made.blob.size, made.diff_id);
         let converted = ConvertedLayer {
             old: original.blob,
@@ -197,35 +199,7 @@ impl Converter<'_> {
         let new: Vec<Vec<Digest>> = layers.iter().map(diff_ids).collect();
         let config = documents::config(&image.config_bytes, &old, &new).map_err(malformed)?;
         let descriptor = Descriptor::of(media::OCI_CONFIG, &config);
-        self.to.push_blob(config.into()).await.map_err(|error| self.pushing(error))?;
+        publish::blob(self.to, config.into()).await?;
         documents::manifest(&image.manifest_bytes, &descriptor, layers).map(Bytes::from).map_err(malformed)
-    }
-
-    /// Pushes a document behind those that it lists: by `name`, or by its digest.
-    fn publish<'a>(
-        &'a self,
-        node: &'a Node,
-        manifests: &'a [Bytes],
-        name: Option<&'a Target>,
-    ) -> BoxFuture<'a, Result<Descriptor, ConvertError>> {
-        Box::pin(async move {
-            let (bytes, media_type) = match node {
-                Node::Image(number) => (manifests[*number].clone(), media::OCI_MANIFEST),
-                Node::Index(index, children) => {
-                    let mut new = Vec::new();
-                    for (old, child) in children {
-                        new.push((*old, self.publish(child, manifests, None).await?));
-                    }
-                    let bytes = documents::index(&index.bytes, &new)
-                        .map_err(|source| ConvertError::Document { image: index.name.clone(), source })?;
-                    (bytes.into(), media::OCI_INDEX)
-                }
-            };
-            let descriptor = Descriptor::of(media_type, &bytes);
-            let by_digest = Target::Digest(descriptor.digest);
-            let target = name.unwrap_or(&by_digest);
-            self.to.push_manifest(target, bytes, media_type).await.map_err(|error| self.pushing(error))?;
-            Ok(descriptor)
-        })
     }
 }

@@ -24,6 +24,7 @@ mod error;
 mod image;
 mod layer;
 mod plan;
+mod publish;
 mod settings;
 pub mod split;
 mod spool;
@@ -32,6 +33,7 @@ mod workers;
 pub use error::ConvertError;
 pub use image::{Converted, ConvertedImage, ConvertedLayer, Unwatched, Watch, convert};
 pub use plan::{Dropped, Plan, Reason};
+pub use publish::check as check_push;
 pub use settings::{
     CHUNK_BYTES, DEFAULT_CHUNK_BYTES, DEFAULT_LAYER_BYTES, Dialect, Encoding, LEAST_LAYER_BYTES, Settings,
 };

@@ -6,7 +6,7 @@ use std::fmt;
 
 use futures::future::BoxFuture;
 use glowplug_base::Digest;
-use glowplug_oci::{Descriptor, Limits, Platform};
+use glowplug_oci::{Descriptor, LayerFormat, Limits, Platform};
 use glowplug_registry::{Error, Found, Repository, ResolvedImage, ResolvedIndex, Target, look_at};
 
 use crate::ConvertError;
@@ -103,6 +103,12 @@ impl Plan {
         &self.images
     }
 
+    /// What the image of this number in [`Self::images`] runs on: as the index says that lists it, for it may be more exact,
+    /// else as its own configuration does.
+    pub fn platform(&self, image: usize) -> Platform {
+        listed(&self.root, image).unwrap_or_else(|| self.images[image].platform())
+    }
+
     /// Length in bytes of each layer, each once: they are converted under these numbers.
     pub fn layer_bytes(&self) -> impl ExactSizeIterator<Item = u64> + '_ {
         self.layers.iter().map(|(descriptor, _)| descriptor.size)
@@ -120,6 +126,17 @@ impl Plan {
             Node::Index(index, _) => index.digest,
         }
     }
+}
+
+/// The platform that an index below `node` lists an image with.
+fn listed(node: &Node, image: usize) -> Option<Platform> {
+    let Node::Index(index, children) = node else { return None };
+    children.iter().find_map(|(digest, child)| match child {
+        Node::Image(number) if *number == image => {
+            index.index.manifests.iter().find(|entry| entry.digest == *digest)?.platform.clone()
+        }
+        child => listed(child, image),
+    })
 }
 
 struct Planner<'a> {
@@ -185,6 +202,7 @@ impl Planner<'_> {
             let Descriptor { digest, media_type, .. } = layer.descriptor.clone();
             return Err(ConvertError::Foreign { image: image.name, layer: digest, media_type });
         }
+        refuse_erofs(&image)?;
         let known = self.images.iter().position(|known| known.manifest_digest == image.manifest_digest);
         let number = known.unwrap_or_else(|| {
             self.images.push(image);
@@ -202,5 +220,13 @@ impl Planner<'_> {
         }
         let (name, found, wanted) = (image.name.clone(), found.to_string(), wanted.to_string());
         Err(Error::Platform { name, found, wanted }.into())
+    }
+}
+
+/// Refuses images with layers that are no archives.
+fn refuse_erofs(image: &ResolvedImage) -> Result<(), ConvertError> {
+    match image.layers.iter().find(|layer| layer.kind.format == LayerFormat::Erofs) {
+        Some(layer) => Err(ConvertError::Erofs { image: image.name.clone(), layer: layer.descriptor.digest }),
+        None => Ok(()),
     }
 }

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use glowplug_base::{ByteRange, Digest};
 use glowplug_image::ingest;
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::{ByteStream, RangeSource, SourceError};
 use glowplug_store::{Options, Store};
 use glowplug_timeline::Cause;
@@ -23,6 +23,9 @@ use glowplug_timeline::Cause;
 const PIECE_BYTES: usize = 64 * 1024;
 /// First bytes of a zstd frame.
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
+/// First bytes of an EROFS superblock, and where they are.
+const EROFS_MAGIC: [u8; 4] = [0xe2, 0xe1, 0xf5, 0xe0];
+const EROFS_MAGIC_OFFSET: usize = 1024;
 
 fn main() {
     let words: Vec<String> = std::env::args().skip(1).collect();
@@ -32,7 +35,8 @@ fn main() {
     let store = Arc::new(Store::open(Path::new(root), Options::default()).unwrap());
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     let began = Instant::now();
-    let layer = runtime.block_on(ingest(store.clone(), source, blob, compression(file))).unwrap();
+    let ingesting = ingest(store.clone(), source, blob, format(file), compression(file));
+    let layer = runtime.block_on(ingesting).unwrap();
     let readable = began.elapsed();
     layer.flush().unwrap();
     println!(
@@ -43,6 +47,16 @@ fn main() {
         readable.as_secs_f64(),
         began.elapsed().as_secs_f64(),
     );
+}
+
+/// An EROFS image if it has such a superblock; compressed ones are taken for archives.
+fn format(file: &str) -> LayerFormat {
+    let mut start = [0; EROFS_MAGIC_OFFSET + EROFS_MAGIC.len()];
+    let read = File::open(file).and_then(|mut file| file.read_exact(&mut start));
+    match read.is_ok() && start.ends_with(&EROFS_MAGIC) {
+        true => LayerFormat::Erofs,
+        false => LayerFormat::Tar,
+    }
 }
 
 fn compression(file: &str) -> Compression {

@@ -54,6 +54,11 @@ pub(crate) const fn kind(kind: TarKind) -> Kind {
     }
 }
 
+/// An owner or a group as an index has it. No file system has longer ones.
+pub(crate) fn owner(id: u64) -> u32 {
+    u32::try_from(id).unwrap_or(u32::MAX - 1)
+}
+
 /// In what an entry of the archive is not what an index says; `None` when both agree.
 ///
 /// Owners and times are left out: a global header long before may have set them.

@@ -239,11 +239,11 @@ impl Comparison<'_> {
     }
 }
 
-/// Where a file's bytes begin: in which blob, and there in the stream. They are the same bytes if it is the same place.
-fn source(image: &Image, node: &Node) -> Option<(Digest, u64)> {
+/// Where a file's bytes are: in which blob, and where in the stream. They are the same bytes if it is the same place.
+fn source(image: &Image, node: &Node) -> Option<(Digest, Vec<(u64, u64)>)> {
     let (layer, _) = node.origin?;
-    let first = image.entry(node)?.extents.first()?;
-    image.layers().nth(layer as usize).map(|layer| (layer.index().blob, first.stream))
+    let places = image.entry(node)?.extents.iter().map(|extent| (extent.file, extent.stream));
+    image.layers().nth(layer as usize).map(|layer| (layer.index().blob, places.collect()))
 }
 
 /// What a tree holds: files, each counted once however many names it has, and their bytes.

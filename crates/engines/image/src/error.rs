@@ -1,9 +1,13 @@
 //! What keeps an image from being opened or read.
 
+mod erofs;
+
 use glowplug_base::{Digest, Hint, Hinted};
 use glowplug_layer::Excess;
 use glowplug_source::SourceError;
 use glowplug_store::{FlightError, StoreError};
+
+pub use erofs::ErofsError;
 
 use crate::TreeError;
 
@@ -38,6 +42,15 @@ pub enum ImageError {
         /// More of what than which limit.
         excess: Excess,
     },
+    /// A layer is an EROFS image that cannot be served.
+    #[error("layer {layer}, an EROFS image")]
+    Erofs {
+        /// The layer's blob.
+        layer: Digest,
+        /// Why.
+        #[source]
+        source: ErofsError,
+    },
     /// The layers do not form a tree.
     #[error(transparent)]
     Tree(#[from] TreeError),
@@ -54,6 +67,7 @@ impl Hinted for ImageError {
         match self {
             Self::Source { source, .. } => source.hint(),
             Self::Store(source) => source.hint(),
+            Self::Erofs { source, .. } => source.hint(),
             Self::Layer { .. } => {
                 Some(Hint::new("the image is damaged or hostile; push it again from a good copy"))
             }

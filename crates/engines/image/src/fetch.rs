@@ -6,15 +6,19 @@
 
 mod audit;
 mod courtesy;
+mod memory;
 mod pace;
 mod plan;
 mod run;
+mod scheduler;
+mod seams;
+mod split;
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
-use std::time::Duration;
 
-use glowplug_base::ByteRange;
+use glowplug_base::{ByteRange, Digest};
 use glowplug_layer::{Entry, Recipe};
 use glowplug_source::{RangeSource, SourceError, read_all};
 use glowplug_store::{Claim, FlightError, Layer, Ticket};
@@ -23,16 +27,21 @@ use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinHandle;
 
 pub use audit::Contradiction;
-use pace::Pace;
+use audit::Way;
+pub use courtesy::Spare;
+use courtesy::a_free_processor;
+use pace::{Class, Pace};
 use plan::Plan;
+pub use scheduler::Scheduler;
+use seams::Seams;
 
 use crate::decode::Rooms;
 
 /// Most neighbours that a reader's request brings along when reads are sequential, in spans.
 const MAX_READAHEAD_SPANS: usize = 8;
 /// Least bytes of the blob that a reader's request asks for, neighbours included, where spans are short, as they are where every
-/// small file is one: archives keep together what belongs together, and this is 1 ms of a 1 Gbit/s link.
-const LEAST_FAULT_BYTES: u64 = 128 * 1024;
+/// small file is one: archives keep together what belongs together, and this is 4 ms of a 1 Gbit/s link.
+const LEAST_FAULT_BYTES: u64 = 512 * 1024;
 
 /// One layer and where its missing bytes come from.
 #[derive(Debug, Clone)]
@@ -40,6 +49,8 @@ pub(crate) struct Supply {
     pub(crate) layer: Arc<Layer>,
     pub(crate) source: Arc<dyn RangeSource>,
     pub(crate) compression: glowplug_oci::Compression,
+    /// Digest of the archive as the image's configuration has it.
+    pub(crate) diff_id: Option<Digest>,
     /// What the layer shows, if that is not what its index says: the store keeps a model once, wherever images have it.
     pub(crate) placed: Option<Vec<Entry>>,
 }
@@ -56,39 +67,47 @@ impl Supply {
 pub(crate) struct Fetcher {
     supplies: Vec<Supply>,
     timeline: Timeline,
-    /// Runs that a reader waits for.
-    urgent: watch::Sender<usize>,
-    /// Decoding takes a core; more at once than cores would only delay each other.
-    decoders: Semaphore,
+    scheduler: Arc<Scheduler>,
+    /// Changes when a reader begins to wait for what somebody brings already.
+    waits: watch::Sender<()>,
     /// For each layer, where the last reader's run ended and how long it was, in spans.
     trails: Vec<AtomicU64>,
     moved: AtomicU64,
     rooms: Rooms,
     plan: Plan,
     pace: Arc<Pace>,
+    /// Streams that look for a free processor, or go on without one.
+    reluctant: Arc<Semaphore>,
     /// The start is over: nobody minds long requests any more.
     settled: AtomicBool,
     /// Nobody has the image open any more.
     closed: AtomicBool,
-    /// Layers that are not what their tables of contents say.
+    /// What of archives is kept until they are held against their index.
+    seams: Seams,
+    /// Layers that are not what their published indexes say.
     contradictions: watch::Sender<Vec<Contradiction>>,
 }
 
 impl Fetcher {
-    pub(crate) fn new(supplies: Vec<Supply>, timeline: Timeline) -> Self {
-        let cores = std::thread::available_parallelism().map_or(2, std::num::NonZero::get);
+    pub(crate) fn new(supplies: Vec<Supply>, scheduler: Arc<Scheduler>, timeline: Timeline) -> Self {
+        // An image's layers come from one registry; if not, the first one's host stands for all.
+        let pace = scheduler.pace(supplies.first().map_or("", |supply| supply.source.host()));
         Self {
             trails: supplies.iter().map(|_| AtomicU64::new(u64::MAX)).collect(),
             plan: Plan::new(supplies.iter().map(|supply| supply.layer.clone()).collect()),
             settled: AtomicBool::new(false),
             contradictions: watch::Sender::new(Vec::new()),
+            seams: Seams::new(
+                supplies.iter().map(|supply| audit::due(supply) == Some(Way::Complete)).collect(),
+            ),
             supplies,
             timeline,
-            urgent: watch::Sender::new(0),
-            decoders: Semaphore::new(cores),
+            pace,
+            reluctant: Arc::new(Semaphore::new(pace::LEAST_STREAMS)),
+            waits: watch::Sender::new(()),
+            scheduler,
             moved: AtomicU64::new(0),
             rooms: Rooms::default(),
-            pace: Arc::new(Pace::new()),
             closed: AtomicBool::new(false),
         }
     }
@@ -121,13 +140,18 @@ impl Fetcher {
                 Claim::Theirs(waiter) => waiters.push(waiter),
             }
         }
+        // While somebody waits for what nobody was bringing, prefetching makes room; else its bytes are what is waited for.
+        let _urgent = (!mine.is_empty()).then(|| self.scheduler.urgent());
+        if mine.len() < waiters.len() {
+            self.waits.send_replace(());
+        }
         if !mine.is_empty() {
             self.read_ahead(layer, &mut mine, spans.end);
             self.plan.follow(layer, mine.last().map_or(spans.end, |ticket| ticket.span() + 1));
-            self.spawn_urgent(layer, mine);
+            for run in plan::rows(mine) {
+                self.begin(layer, run, Cause::Fault);
+            }
         }
-        // While anybody waits, prefetching elsewhere makes room, even when the span is already on its way.
-        let _urgent = Urgent::new(&self.urgent);
         for waiter in waiters {
             waiter.wait().await?;
         }
@@ -155,11 +179,10 @@ impl Fetcher {
         self.trails[layer].store((next as u64) << 8 | length.max(1) as u64, Ordering::Relaxed);
     }
 
-    fn spawn_urgent(self: &Arc<Self>, layer: usize, tickets: Vec<Ticket>) {
-        for run in plan::rows(tickets) {
-            let this = self.clone();
-            tokio::spawn(async move { this.bring(layer, run, Cause::Fault).await });
-        }
+    /// Begins to bring a run, beside everything else that goes on.
+    fn begin(self: &Arc<Self>, layer: usize, run: Vec<Ticket>, cause: Cause) {
+        let this = self.clone();
+        tokio::spawn(async move { this.bring(layer, run, cause).await });
     }
 
     async fn bring(self: &Arc<Self>, layer: usize, run: Vec<Ticket>, cause: Cause) {
@@ -176,15 +199,18 @@ impl Fetcher {
     /// What nobody is known to want comes only while `spare` says that a processor is free.
     pub(crate) fn start_prefetch(self: &Arc<Self>, order: Vec<(usize, usize)>, spare: &Spare) {
         self.plan.expect(order);
-        let doubtful: Vec<usize> =
-            (0..self.supplies.len()).filter(|layer| audit::is_due(&self.supplies[*layer].layer)).collect();
+        let due = |way| {
+            let is_due = |layer: &usize| audit::due(&self.supplies[*layer]) == Some(way);
+            (0..self.supplies.len()).filter(is_due).collect::<Vec<usize>>()
+        };
+        let (doubtful, published) = (due(Way::Streaming), due(Way::Complete));
         self.plan.leave(&doubtful);
         let (this, spare, timeline) = (Arc::downgrade(self), spare.clone(), self.timeline.clone());
         let mut streams = sweep(&this, &spare);
         tokio::spawn(async move {
             if !doubtful.is_empty() {
                 for layer in doubtful {
-                    audit::audit(&this, layer, &spare).await;
+                    audit::audit(&this, layer, Way::Streaming, &spare).await;
                 }
                 if let Some(this) = this.upgrade() {
                     this.plan.leave(&[]);
@@ -200,21 +226,28 @@ impl Fetcher {
             {
                 timeline.mark(Mark::COMPLETE);
             }
+            for layer in published {
+                audit::audit(&this, layer, Way::Complete, &spare).await;
+            }
         });
     }
 
     /// Returns when no reader waits and, unless the profile has spans left, a processor is free or it was waited for one long
-    /// enough; tells whether long requests are in order.
+    /// enough; tells whether one is.
     async fn may_go_on(&self, spare: &Spare) -> bool {
         // Nothing is claimed while readers wait: who claims a span must bring it.
-        self.make_way([]).await;
-        let free = self.plan.expects_more() || {
+        self.make_way(&VecDeque::new()).await;
+        self.plan.expects_more() || {
             if !spare() {
                 self.pace.disturbed();
             }
             a_free_processor(spare).await
-        };
-        self.is_settled() && free
+        }
+    }
+
+    /// Blob bytes of one prefetch request now, where a processor is `free` or none is.
+    fn run_bytes(&self, free: bool) -> u64 {
+        if free { plan::run_bytes(self.is_settled(), self.moved_bytes()) } else { plan::BUSY_RUN_BYTES }
     }
 
     /// Bytes came over the network.
@@ -235,9 +268,9 @@ impl Fetcher {
         at: u64,
         spare: &Spare,
     ) -> Result<Vec<u8>, SourceError> {
-        let long = self.may_go_on(spare).await;
+        let free = self.may_go_on(spare).await;
         let source = &self.supplies[layer].source;
-        let range = ByteRange::new(at, source.size().min(at.saturating_add(plan::run_bytes(long))));
+        let range = ByteRange::new(at, source.size().min(at.saturating_add(self.run_bytes(free))));
         if range.is_empty() {
             return Ok(Vec::new());
         }
@@ -246,10 +279,22 @@ impl Fetcher {
         Ok(bytes)
     }
 
-    /// Notes that a layer is not what its table of contents says.
+    /// Notes that a layer is not what its published index says, if that is news.
     pub(crate) fn contradict(&self, contradiction: Contradiction) {
-        self.timeline.mark(Mark::CONTRADICTED);
-        self.contradictions.send_modify(|all| all.push(contradiction));
+        self.contradictions.send_if_modified(|all| {
+            let is_news = all.iter().all(|known| known.layer != contradiction.layer);
+            if is_news {
+                self.timeline.mark(Mark::CONTRADICTED);
+                all.push(contradiction);
+            }
+            is_news
+        });
+    }
+
+    /// Notes that a layer is what its published index says, by its own digest or by that of its `archive`.
+    fn confirm(&self, layer: &Layer, archive: Option<&Digest>) {
+        self.timeline.mark(Mark::CONFIRMED);
+        layer.confirm(archive);
     }
 
     pub(crate) fn contradictions(&self) -> Vec<Contradiction> {
@@ -287,15 +332,17 @@ impl Fetcher {
     }
 
     /// Lets readers go first: returns when nobody waits, or when somebody waits for this very run.
-    async fn make_way<'a>(&self, run: impl IntoIterator<Item = &'a Ticket> + Clone) {
-        let mut urgent = self.urgent.subscribe();
-        if *urgent.borrow() > 0 {
+    async fn make_way(&self, run: &VecDeque<Ticket>) {
+        // Subscribed to before they are looked at, so no change is missed.
+        let (mut urgent, mut waits) = (self.scheduler.urgent.subscribe(), self.waits.subscribe());
+        while *urgent.borrow_and_update() > 0 && !run.iter().any(Ticket::is_wanted) {
             self.pace.disturbed();
+            // The senders live in self.
+            tokio::select! {
+                _ = urgent.changed() => {}
+                _ = waits.changed() => {}
+            }
         }
-        // A reader subscribes to its span before it counts as waiting, so the change that it makes is seen here.
-        let ours = |waiting: &usize| *waiting == 0 || run.clone().into_iter().any(Ticket::is_wanted);
-        // The sender lives in self, so this can only end well.
-        let _ = urgent.wait_for(ours).await;
     }
 }
 
@@ -307,13 +354,24 @@ fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
         tokio::spawn(async move {
             let Some(pace) = alive(&this).map(|this| this.pace.clone()) else { return };
             loop {
-                let _turn = pace.turn().await;
-                let Some(this) = alive(&this) else { break };
-                let long = this.may_go_on(&spare).await;
-                let Some((layer, run, cause)) = this.plan.next(long) else {
+                let Some(image) = alive(&this) else { break };
+                // A few streams look for a free processor, and if there is none those few go on.
+                let reluctant = image.reluctant.clone().acquire_owned().await.ok();
+                let free = image.may_go_on(&spare).await;
+                let _reluctant = reluctant.filter(|_| !free);
+                let class = if image.plan.expects_more() { Class::Profile } else { Class::Background };
+                // Who waits for a turn does not keep the image open.
+                drop(image);
+                let _turn = pace.turn(class).await;
+                let Some(image) = alive(&this) else { break };
+                if class == Class::Background && free && !spare() {
+                    // The processor was taken meanwhile.
+                    continue;
+                }
+                let Some((layer, run, cause)) = image.plan.next(image.run_bytes(free)) else {
                     break;
                 };
-                this.bring(layer, run, cause).await;
+                image.bring(layer, run, cause).await;
             }
         })
     };
@@ -323,40 +381,4 @@ fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
 /// The fetcher of an image that is still open: streams that hold it for each other must not keep it.
 fn alive(fetcher: &Weak<Fetcher>) -> Option<Arc<Fetcher>> {
     fetcher.upgrade().filter(|fetcher| !fetcher.closed.load(Ordering::Relaxed))
-}
-
-/// Tells whether a processor is free.
-pub type Spare = Arc<dyn Fn() -> bool + Send + Sync>;
-
-/// How often to look for a free processor, and how often at most for one request: a machine that is busy for good gets
-/// its image all the same, if slowly.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-const LOOKS: usize = 15;
-
-/// Waits until a processor is free, for a while; tells whether one is.
-async fn a_free_processor(spare: &Spare) -> bool {
-    for _ in 0..LOOKS {
-        if spare() {
-            return true;
-        }
-        // The kernel has no event for this.
-        tokio::time::sleep(LOOK_EVERY).await;
-    }
-    false
-}
-
-/// Counts a waiting reader for as long as it lives.
-struct Urgent<'a>(&'a watch::Sender<usize>);
-
-impl<'a> Urgent<'a> {
-    fn new(urgent: &'a watch::Sender<usize>) -> Self {
-        urgent.send_modify(|waiting| *waiting += 1);
-        Self(urgent)
-    }
-}
-
-impl Drop for Urgent<'_> {
-    fn drop(&mut self) {
-        self.0.send_modify(|waiting| *waiting -= 1);
-    }
 }

@@ -3,6 +3,7 @@
 mod follow;
 mod layer_bytes;
 mod learned;
+mod runs;
 mod whole;
 
 use std::sync::Arc;
@@ -13,9 +14,10 @@ use glowplug_layer::{Entry, Extent};
 use glowplug_store::Layer;
 use glowplug_timeline::Timeline;
 
+use runs::Run;
 use whole::Whole;
 
-use crate::fetch::{Fetcher, Spare, Supply};
+use crate::fetch::{Fetcher, Scheduler, Spare, Supply};
 use crate::profile::{Profile, Recorder};
 use crate::tree::{Merger, Node, NodeId, Tree};
 use crate::{Contradiction, ImageError, ReadError};
@@ -24,8 +26,8 @@ use crate::{Contradiction, ImageError, ReadError};
 #[derive(Debug)]
 pub struct Image {
     tree: Tree,
-    /// For each layer its entries with bytes, in the order of the data file: where the entry's bytes end, and its number.
-    placed: Vec<Vec<(u64, u32)>>,
+    /// For each layer its entries' bytes, in the order of the data file.
+    placed: Vec<Vec<Run>>,
     fetcher: Arc<Fetcher>,
     recorder: Recorder,
     whole: Whole,
@@ -43,16 +45,20 @@ struct Part {
 }
 
 impl Image {
-    pub(crate) fn new(supplies: Vec<Supply>, timeline: Timeline) -> Result<Self, ImageError> {
+    pub(crate) fn new(
+        supplies: Vec<Supply>,
+        scheduler: Arc<Scheduler>,
+        timeline: Timeline,
+    ) -> Result<Self, ImageError> {
         let mut merger = Merger::new();
         for supply in &supplies {
             merger.add(supply.entries())?;
         }
         Ok(Self {
             tree: merger.finish(),
-            placed: supplies.iter().map(|supply| placed(supply.entries())).collect(),
+            placed: supplies.iter().map(|supply| runs::all(supply.entries())).collect(),
             recorder: Recorder::new(supplies.iter().map(|supply| supply.layer.index().data_size)),
-            fetcher: Arc::new(Fetcher::new(supplies, timeline.clone())),
+            fetcher: Arc::new(Fetcher::new(supplies, scheduler, timeline.clone())),
             whole: Whole::default(),
             taught: AtomicBool::new(false),
             opened_ns: timeline.now_ns(),
@@ -65,9 +71,15 @@ impl Image {
         &self.tree
     }
 
-    /// The layers, bottom first.
+    /// The layers, bottom first: those of its manifest, then one for each file that lies beside it.
     pub fn layers(&self) -> impl Iterator<Item = &Arc<Layer>> {
         self.fetcher.supplies().iter().map(|supply| &supply.layer)
+    }
+
+    /// The layers of its manifest, bottom first and numbered as there.
+    pub fn own_layers(&self) -> impl Iterator<Item = &Arc<Layer>> {
+        let supplies = self.fetcher.supplies().iter();
+        supplies.filter(|supply| supply.placed.is_none()).map(|supply| &supply.layer)
     }
 
     /// Whether every byte is here.
@@ -108,14 +120,20 @@ impl Image {
         self.layers().enumerate().flat_map(of_layer).collect()
     }
 
-    /// Returns when a layer turns out to be something else than the table of contents says that it came with.
+    /// Returns when a layer turns out to be something else than the index says that was published for it.
     pub async fn contradicted(&self) -> Contradiction {
         self.fetcher.contradicted().await
     }
 
-    /// Layers so far that turned out to be something else than the table of contents says that they came with.
+    /// Layers so far that turned out to be something else than the indexes say that were published for them.
     pub fn contradictions(&self) -> Vec<Contradiction> {
         self.fetcher.contradictions()
+    }
+
+    /// Layers whose index somebody else made: how many are as it says, and of how many nobody knows yet. [`Self::contradictions`] are
+    /// neither.
+    pub fn audited(&self) -> (usize, usize) {
+        self.fetcher.audited()
     }
 
     /// The start is over: from here on the rest may come as fast as it can.
@@ -178,21 +196,21 @@ impl Image {
             return;
         }
         let index = self.fetcher.supplies()[layer].layer.index();
-        let Some((number, entry)) = self.entry_at(layer, data.start) else { return };
-        let (Some(first), Some(last)) = (entry.extents.first(), entry.extents.last()) else { return };
-        // Offsets in the file and in the data file differ by holes only, and nobody minds.
-        let file = ByteRange::at(data.start.saturating_sub(first.data), data.len());
-        if self.whole.wants(layer, number, entry, file) {
-            let all = ByteRange::new(first.data, last.data + last.len);
-            self.fetcher.hasten(layer, index.spans_for_data(all));
+        let Some((run, entry)) = self.entry_at(layer, data.start) else { return };
+        let file = ByteRange::at(run.file_offset(entry, data.start), data.len());
+        if self.whole.wants(layer, run.entry, entry, file) {
+            // What is hastened last comes first.
+            for run in runs::of(run.entry, entry).into_iter().rev() {
+                self.fetcher.hasten(layer, index.spans_for_data(run.data));
+            }
         }
     }
 
-    /// The entry that has its bytes at `offset` of a layer's data file, or the next one behind it, with its number.
-    fn entry_at(&self, layer: usize, offset: u64) -> Option<(u32, &Entry)> {
+    /// The entry that has its bytes at `offset` of a layer's data file, or the next one behind it.
+    fn entry_at(&self, layer: usize, offset: u64) -> Option<(Run, &Entry)> {
         let placed = self.placed.get(layer)?;
-        let (_, number) = placed.get(placed.partition_point(|(end, _)| *end <= offset))?;
-        Some((*number, self.fetcher.supplies()[layer].entries().get(*number as usize)?))
+        let run = *placed.get(placed.partition_point(|run| run.data.end <= offset))?;
+        Some((run, self.fetcher.supplies()[layer].entries().get(run.entry as usize)?))
     }
 
     fn touch(&self, layer: usize, data: ByteRange) {
@@ -224,14 +242,6 @@ impl Drop for Image {
     fn drop(&mut self) {
         self.fetcher.close();
     }
-}
-
-/// The entries of a layer that have bytes: where those end in the data file, and the entry's number.
-fn placed(entries: &[Entry]) -> Vec<(u64, u32)> {
-    let end = |(number, entry): (usize, &Entry)| {
-        entry.extents.last().map(|extent| (extent.data + extent.len, number as u32))
-    };
-    entries.iter().enumerate().filter_map(end).collect()
 }
 
 /// Copies present bytes; what lies between the parts is a hole of a sparse file, zeros by its own description.

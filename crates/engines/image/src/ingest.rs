@@ -6,11 +6,14 @@
 //!                             inflate with checkpoints                SHA-256 of each span, write
 //! ```
 //!
+//! Where the layer is an EROFS image, not an archive, another write stage reads its tables instead: [`erofs`].
+//!
 //! Nothing is readable until the whole blob has matched its digest. Queues between the stages are short, so memory is
 //! bounded whatever the blob decodes to: by what the index may hold, for which see `glowplug_layer::Limits`. The disk is
 //! filled by what a blob of its size can honestly hold, or until it is full; a layer that fails gives back what it took.
 
 mod decoder;
+mod erofs;
 mod writer;
 
 use std::sync::Arc;
@@ -19,7 +22,7 @@ use std::sync::mpsc::sync_channel;
 use bytes::Bytes;
 use futures::StreamExt as _;
 use glowplug_base::{ByteRange, Digest, Hasher};
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::{Kind, RangeSource, SourceError};
 use glowplug_store::{Layer, Store};
 use glowplug_timeline::Cause;
@@ -44,23 +47,27 @@ const HONEST_BYTES: u64 = 1 << 30;
 /// Streams a layer into the store.
 ///
 /// # Errors
-/// The source fails, the blob is not what its digest says, it is not a tar in that compression, or the disk is full.
+/// The source fails, the blob is not what its digest says, it is not of that format and compression, or the disk is full.
 pub async fn ingest(
     store: Arc<Store>,
     source: Arc<dyn RangeSource>,
     blob: Digest,
+    format: LayerFormat,
     compression: Compression,
 ) -> Result<Arc<Layer>, ImageError> {
     let trouble = |source| ImageError::Source { layer: blob, source };
     let size = source.size();
     let (pieces, mut incoming) = mpsc::channel::<Bytes>(PIECES_AHEAD);
     let (chunks, decoded) = sync_channel::<Piece>(CHUNKS_AHEAD);
-    let writer = Writer::new(store.build(blob)?, blob, size);
+    let builder = store.build(blob)?;
     let decoding = tokio::task::spawn_blocking(move || {
         let decoder = Decoder::new(compression, true).map_err(|reason| ImageError::layer(blob, reason))?;
         decode(blob, decoder, size, &mut incoming, &mut |piece| chunks.send(piece).is_ok())
     });
-    let writing = tokio::task::spawn_blocking(move || writer.run(&decoded));
+    let writing = tokio::task::spawn_blocking(move || match format {
+        LayerFormat::Tar => Writer::new(builder, blob, size).run(&decoded),
+        LayerFormat::Erofs => erofs::Writer::new(builder, blob, size).run(&decoded),
+    });
     // A stage that failed has dropped its end of the queue: stop feeding and let it say why.
     let fed = feed(&*source, size, pieces).await;
     let decoded = decoding.await.map_err(|e| ImageError::layer(blob, e))?;

@@ -5,14 +5,16 @@ use std::sync::Arc;
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use glowplug_base::Digest;
-use glowplug_oci::Compression;
+use glowplug_layer::Origin;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::{RangeSource, Traced};
 use glowplug_store::{Layer, Store};
 use glowplug_timeline::{Phase, Timeline};
 
 use crate::error::chain;
-use crate::fetch::Supply;
+use crate::fetch::{Scheduler, Supply};
 use crate::models::{self, ModelSpec};
+use crate::offered::{self, Neighbours};
 use crate::{Image, ImageError, ingest, soci, toc};
 
 /// Layers that stream by at the same time when nothing is known about an image: the link is shared by all of them and
@@ -26,8 +28,13 @@ const INDEXES_AT_ONCE: usize = 8;
 pub struct LayerSpec {
     /// Its blob.
     pub blob: Digest,
+    /// What it is: an archive, or an EROFS image.
+    pub format: LayerFormat,
     /// How the blob is compressed.
     pub compression: Compression,
+    /// Digest of its archive as the image's configuration has it: what a published index is held against without fetching anything
+    /// twice.
+    pub diff_id: Option<Digest>,
     /// Where the blob's bytes come from.
     pub source: Arc<dyn RangeSource>,
     /// Annotations of the layer in the manifest: they tell of a table of contents in the layer itself.
@@ -36,6 +43,19 @@ pub struct LayerSpec {
     pub external: Option<Arc<toc::External>>,
     /// Where to look for an index that was published beside the image; asked when the store has none and neither has the layer.
     pub soci: Option<Arc<soci::Lookup>>,
+}
+
+impl LayerSpec {
+    /// The layer, if the store has an index of it.
+    pub(crate) fn kept(&self, store: &Store) -> Option<Arc<Layer>> {
+        store.layer(&self.blob).filter(|layer| fits(layer, self.format))
+    }
+}
+
+/// Whether a layer in the store is what a manifest calls it. Some blobs are both an archive and an EROFS image: zeros end an archive,
+/// and an image may begin with as many. Which of the two is shown is for the manifest to say, not for whoever came first.
+pub fn fits(layer: &Layer, format: LayerFormat) -> bool {
+    (layer.index().origin == Origin::Erofs) == (format == LayerFormat::Erofs)
 }
 
 /// An image, and how its layers' indexes were come by.
@@ -47,6 +67,8 @@ pub struct Opened {
     pub known: usize,
     /// Layers whose index was published, in the layer or beside the image.
     pub adopted: usize,
+    /// Layers whose index came from another node.
+    pub offered: usize,
     /// Layers that had to stream by.
     pub streamed: usize,
     /// Those of them whose published index was found to be wrong on an earlier start.
@@ -63,10 +85,11 @@ pub async fn open(
     layers: &[LayerSpec],
     timeline: &Timeline,
 ) -> Result<Opened, ImageError> {
-    open_with(store, layers, &[], timeline).await
+    open_with(store, layers, &[], None, timeline).await
 }
 
 /// Opens the image made of `layers`, bottom first, and of `models`, files that lie beside it and are shown above its layers.
+/// `neighbours` are asked for the indexes that nobody published.
 ///
 /// # Errors
 /// As [`open`], or a model whose chunk table cannot be had or is none.
@@ -74,9 +97,10 @@ pub async fn open_with(
     store: &Arc<Store>,
     layers: &[LayerSpec],
     models: &[ModelSpec],
+    neighbours: Option<&dyn Neighbours>,
     timeline: &Timeline,
 ) -> Result<Opened, ImageError> {
-    let mut found: Vec<Option<Arc<Layer>>> = layers.iter().map(|layer| store.layer(&layer.blob)).collect();
+    let mut found: Vec<Option<Arc<Layer>>> = layers.iter().map(|layer| layer.kept(store)).collect();
     let mut missing: Vec<usize> = (0..layers.len()).filter(|at| found[*at].is_none()).collect();
     let mut known = layers.len() - missing.len();
     // One layer may be there twice; it streams by once.
@@ -84,9 +108,10 @@ pub async fn open_with(
 
     let distrusted = missing.iter().filter(|at| store.distrusts(&layers[**at].blob)).count();
 
-    let (mut adopted, mut to_stream) = (0, Vec::new());
-    for (at, layer) in adopt(store, layers, missing, timeline).await {
-        match layer {
+    let (mut adopted, mut offered, mut to_stream) = (0, 0, Vec::new());
+    for (at, layer) in adopt(store, layers, missing, neighbours, timeline).await {
+        match &layer {
+            Some(layer) if layer.index().origin == Origin::Peer => offered += 1,
             Some(_) => adopted += 1,
             None => to_stream.push(at),
         }
@@ -100,7 +125,7 @@ pub async fn open_with(
             tracing::warn!(%error, "the published indexes are wrong about the layers, they stream by");
             let mut again: Vec<usize> = (0..layers.len()).filter(|at| is_published(&found[*at])).collect();
             again.iter().for_each(|at| found[*at] = None);
-            known -= again.len() - std::mem::take(&mut adopted);
+            known -= again.len() - std::mem::take(&mut adopted) - std::mem::take(&mut offered);
             largest_first(&mut again, layers);
             stream(store, layers, &again, &mut found, timeline).await?;
             to_stream.append(&mut again);
@@ -108,7 +133,7 @@ pub async fn open_with(
         }
         other => other?,
     };
-    Ok(Opened { image, known, adopted, streamed: to_stream.len(), distrusted })
+    Ok(Opened { image, known, adopted, offered, streamed: to_stream.len(), distrusted })
 }
 
 /// Sorts layers by size, and drops what is there twice.
@@ -122,40 +147,55 @@ fn is_published(layer: &Option<Arc<Layer>>) -> bool {
     layer.as_ref().is_some_and(|layer| layer.index().origin.is_published())
 }
 
-/// Takes in the indexes in the layers and beside the image, and says for each layer in `missing` what came of it.
+/// Takes in the indexes in the layers, beside the image and of other nodes, and says for each layer in `missing` what came of it.
 async fn adopt(
     store: &Arc<Store>,
     layers: &[LayerSpec],
     missing: Vec<usize>,
+    neighbours: Option<&dyn Neighbours>,
     timeline: &Timeline,
 ) -> Vec<(usize, Option<Arc<Layer>>)> {
     let adopting = futures::stream::iter(missing.into_iter().map(|at| {
         let (store, spec, timeline) = (store.clone(), layers[at].clone(), timeline.clone());
         async move {
-            if store.distrusts(&spec.blob) {
+            // Nobody publishes indexes of EROFS images.
+            if store.distrusts(&spec.blob) || spec.format == LayerFormat::Erofs {
                 return (at, None);
             }
-            if let Some(kind) = toc::kind(spec.compression, &spec.annotations) {
-                let _span = timeline.span(Phase::Pull, format!("read the {kind} table of layer {at}"));
-                match adopt_toc(&store, &spec).await {
-                    Ok(layer) => return (at, layer),
-                    Err(reason) => {
-                        tracing::warn!(layer = %spec.blob, %reason, "the {kind} table cannot be used");
-                    }
+            // What the image's publisher vouches for comes first.
+            let published = published(&store, &spec, at, &timeline).await;
+            match (published, neighbours) {
+                (None, Some(neighbours)) => {
+                    let layer = (spec.blob, spec.source.size(), spec.compression);
+                    (at, offered::adopt(&store, layer, at, neighbours, &timeline).await)
                 }
-            }
-            let Some(lookup) = spec.soci.clone() else { return (at, None) };
-            let _span = timeline.span(Phase::Pull, format!("look for a SOCI index of layer {at}"));
-            match adopt_ztoc(&store, &spec, &lookup).await {
-                Ok(layer) => (at, layer),
-                Err(reason) => {
-                    tracing::warn!(layer = %spec.blob, %reason, "the SOCI index cannot be used, the layer streams by");
-                    (at, None)
-                }
+                (published, _) => (at, published),
             }
         }
     }));
     adopting.buffered(INDEXES_AT_ONCE).collect().await
+}
+
+/// Takes in the index in a layer or beside its image.
+async fn published(
+    store: &Arc<Store>,
+    spec: &LayerSpec,
+    at: usize,
+    timeline: &Timeline,
+) -> Option<Arc<Layer>> {
+    if let Some(kind) = toc::kind(spec.compression, &spec.annotations) {
+        let _span = timeline.span(Phase::Pull, format!("read the {kind} table of layer {at}"));
+        match adopt_toc(store, spec).await {
+            Ok(layer) => return layer,
+            Err(reason) => tracing::warn!(layer = %spec.blob, %reason, "the {kind} table cannot be used"),
+        }
+    }
+    let lookup = spec.soci.clone()?;
+    let _span = timeline.span(Phase::Pull, format!("look for a SOCI index of layer {at}"));
+    adopt_ztoc(store, spec, &lookup).await.unwrap_or_else(|reason| {
+        tracing::warn!(layer = %spec.blob, %reason, "the SOCI index cannot be used");
+        None
+    })
 }
 
 /// Takes in the table that the layer carries.
@@ -208,7 +248,12 @@ async fn stream(
             let mut span = timeline.span(Phase::Pull, format!("stream and index layer {at}"));
             span.detail(glowplug_base::size::human(layer.source.size()));
             let source: Arc<dyn RangeSource> = Arc::new(Traced::new(layer.source, timeline));
-            ingest(store, source, layer.blob, layer.compression).await.map(|made| (at, made))
+            let made = ingest(store, source, layer.blob, layer.format, layer.compression).await?;
+            match fits(&made, layer.format) {
+                true => Ok((at, made)),
+                // What somebody has open stays.
+                false => Err(ImageError::layer(layer.blob, "it is open as a layer of another format")),
+            }
         }
     }));
     let made: Vec<_> = streaming.buffer_unordered(LAYERS_AT_ONCE).try_collect().await?;
@@ -234,7 +279,7 @@ async fn beside(
             let layer = models::layer(&store, &model).await?;
             let source: Arc<dyn RangeSource> = Arc::new(Traced::new(model.source, timeline));
             let (compression, placed) = (Compression::None, Some(vec![model.file.placed()]));
-            Ok::<_, ImageError>(Supply { layer, source, compression, placed })
+            Ok::<_, ImageError>(Supply { layer, source, compression, diff_id: None, placed })
         }
     }));
     opening.buffered(INDEXES_AT_ONCE).try_collect().await
@@ -252,12 +297,13 @@ fn assemble(
     for (spec, layer) in layers.iter().zip(found) {
         let layer = layer
             .clone()
-            .or_else(|| store.layer(&spec.blob))
+            .or_else(|| spec.kept(store))
             .ok_or_else(|| ImageError::layer(spec.blob, "the index just made cannot be read back"))?;
         let source: Arc<dyn RangeSource> = Arc::new(Traced::new(spec.source.clone(), timeline.clone()));
-        supplies.push(Supply { layer, source, compression: spec.compression, placed: None });
+        let (compression, diff_id) = (spec.compression, spec.diff_id);
+        supplies.push(Supply { layer, source, compression, diff_id, placed: None });
     }
     supplies.extend_from_slice(beside);
     let _merging = timeline.span(Phase::Pull, "merge layers");
-    Image::new(supplies, timeline.clone())
+    Image::new(supplies, store.companion(Scheduler::new), timeline.clone())
 }

@@ -15,8 +15,9 @@
 //! there was none. A lie that shows only while the image is read ends the reading of that layer; the store remembers it,
 //! and at the next start the layer streams by.
 //!
-//! Taken on trust, as SOCI itself does: owners and times, what lies in a window until the span before it is here, and
-//! headers that begin more than a window (for uncompressed layers: at all) before the span of their file.
+//! Taken on trust, as SOCI itself does, until the layer is complete: owners and times, digests of spans, what lies in a window until the
+//! span before it is here, and headers that begin more than a window (for uncompressed layers: at all) before the span of
+//! their file. Then `fetch::audit` holds all of the layer against what the manifest vouches for.
 
 mod convert;
 mod discover;

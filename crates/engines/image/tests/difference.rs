@@ -6,6 +6,7 @@ use std::sync::Arc;
 use glowplug_base::Clock;
 use glowplug_image::difference::{Aspect, Change, Closeness, Difference, compare, totals};
 use glowplug_image::{Image, LayerSpec, Tree as Merged, open};
+use glowplug_oci::LayerFormat;
 use glowplug_source::MemorySource;
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer};
@@ -26,7 +27,9 @@ impl Node {
     async fn image(&self, layers: &[Layer]) -> Image {
         let spec = |layer: &Layer| LayerSpec {
             blob: layer.digest(),
+            format: LayerFormat::Tar,
             compression: layer.compression,
+            diff_id: None,
             source: Arc::new(MemorySource::new("blob", layer.blob.clone())),
             annotations: layer.annotations.iter().cloned().collect(),
             external: None,

@@ -4,28 +4,22 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 
-use glowplug_base::Clock;
+use futures::future::BoxFuture;
+use glowplug_base::{ByteRange, Clock};
 use glowplug_image::{Image, LayerSpec, Opened, Spare, open};
-use glowplug_oci::Compression;
-use glowplug_source::{Fault, Faulty, MemorySource, RangeSource, Retry, RetryPolicy};
+use glowplug_oci::{Compression, LayerFormat};
+use glowplug_source::{
+    ByteStream, Fault, Faulty, MemorySource, RangeSource, Retry, RetryPolicy, SourceError,
+};
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Layer, Tree};
-use glowplug_timeline::Timeline;
+use glowplug_timeline::{Cause, Timeline};
 use proptest::prelude::*;
 
-const MIB: usize = 1024 * 1024;
+#[path = "shared/contents.rs"]
+mod contents;
 
-/// Bytes that compress a little, different everywhere.
-fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..len).map(|_| if next() % 3 == 0 { (next() >> 20) as u8 } else { b'x' }).collect()
-}
+use contents::{MIB, bytes};
 
 fn files() -> &'static BTreeMap<&'static str, Vec<u8>> {
     static FILES: LazyLock<BTreeMap<&'static str, Vec<u8>>> = LazyLock::new(|| {
@@ -78,7 +72,9 @@ impl Node {
     async fn open(&self, layer: &Layer, source: Arc<dyn RangeSource>) -> Opened {
         let spec = LayerSpec {
             blob: layer.digest(),
+            format: LayerFormat::Tar,
             compression: layer.compression,
+            diff_id: None,
             source,
             annotations: Default::default(),
             external: None,
@@ -224,7 +220,9 @@ async fn a_damaged_blob_is_refused_by_name_and_leaves_nothing() {
         let node = Node::new();
         let spec = LayerSpec {
             blob: layer.digest(),
+            format: LayerFormat::Tar,
             compression: Compression::Gzip,
+            diff_id: None,
             source: Arc::new(MemorySource::new("blob", blob)),
             annotations: Default::default(),
             external: None,
@@ -284,4 +282,43 @@ async fn readers_and_prefetch_of_the_same_spans_never_wait_for_each_other_in_a_c
                 .unwrap();
         }
     }
+}
+
+/// A registry that answers readers, and lets prefetch wait for good.
+#[derive(Debug)]
+struct Stuck(Arc<dyn RangeSource>);
+
+impl RangeSource for Stuck {
+    fn name(&self) -> &str {
+        self.0.name()
+    }
+
+    fn size(&self) -> u64 {
+        self.0.size()
+    }
+
+    fn open(&self, range: ByteRange, cause: Cause) -> BoxFuture<'_, Result<ByteStream, SourceError>> {
+        if cause == Cause::Fault {
+            return self.0.open(range, cause);
+        }
+        Box::pin(async { Ok(Box::pin(futures::stream::pending()) as ByteStream) })
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_overtakes_the_long_request_that_has_its_bytes_at_the_far_end() {
+    let layer = Layer::in_parts(tar(), Compression::None, usize::MAX);
+    let node = Node::emptied(&layer).await;
+    let image = node.open(&layer, Arc::new(Stuck(memory(&layer)))).await.image;
+    image.settle();
+    image.start_prefetch(None, &free());
+    // Three requests have the first spans of all that is missing; the reader's are at the end of one of them, or of none yet.
+    let reads = async {
+        for mib in (2..7).rev() {
+            check(&image, "big", mib * MIB as u64, 4096).await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(30), reads)
+        .await
+        .expect("no reader waits for the stuck");
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use glowplug_base::{Clock, Digest, Hinted as _};
 use glowplug_image::{Image, ImageError, LayerSpec, Opened, open};
 use glowplug_layer::Recipe;
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::MemorySource;
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Entry, Layer, Tree};
@@ -24,7 +24,9 @@ async fn opened(store: &Arc<Store>, blob: &[u8], compression: Compression) -> Re
     let source = Arc::new(MemorySource::new("blob", blob.to_vec()));
     let spec = LayerSpec {
         blob: Digest::of(blob),
+        format: LayerFormat::Tar,
         compression,
+        diff_id: None,
         source,
         annotations: Default::default(),
         external: None,

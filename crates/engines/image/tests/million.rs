@@ -6,7 +6,7 @@ use std::sync::Arc;
 use glowplug_base::{Clock, Digest};
 use glowplug_image::{LayerSpec, open};
 use glowplug_layer::Kind;
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::MemorySource;
 use glowplug_store::{Options, Store};
 use glowplug_testkit::Tree;
@@ -58,7 +58,9 @@ async fn a_million_empty_files_stream_by_in_bounded_memory() {
     let blob = blob();
     let spec = LayerSpec {
         blob: Digest::of(&blob),
+        format: LayerFormat::Tar,
         compression: Compression::Zstd,
+        diff_id: None,
         source: Arc::new(MemorySource::new("blob", blob)),
         annotations: Default::default(),
         external: None,

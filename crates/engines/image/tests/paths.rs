@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use glowplug_base::{Clock, Hinted as _};
 use glowplug_image::{Image, LayerSpec, open};
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::MemorySource;
 use glowplug_store::{Options, Store};
 use glowplug_testkit::{Layer, Tree};
@@ -14,7 +14,9 @@ use glowplug_timeline::Timeline;
 async fn image(store: &Arc<Store>, layer: &Layer) -> Image {
     let spec = LayerSpec {
         blob: layer.digest(),
+        format: LayerFormat::Tar,
         compression: layer.compression,
+        diff_id: None,
         source: Arc::new(MemorySource::new("blob", layer.blob.clone())),
         annotations: Default::default(),
         external: None,

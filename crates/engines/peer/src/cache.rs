@@ -9,7 +9,6 @@
 //! directory. The order of use survives a restart by the files' times.
 
 mod file;
-mod shelf;
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -19,9 +18,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use glowplug_base::Digest;
 
+use crate::shelf::Shelf;
 use crate::{OpenError, PieceId};
 use file::Stored;
-use shelf::Shelf;
 
 /// What part of the quota guests have at most: one in this many bytes.
 const GUESTS_SHARE: u64 = 4;
@@ -87,7 +86,7 @@ pub(crate) struct Cache {
 
 #[derive(Debug, Default)]
 struct Shelves {
-    of: HashMap<Rank, Shelf>,
+    of: HashMap<Rank, Shelf<PieceId>>,
     /// Tells writers of one piece apart.
     written: u64,
 }
@@ -242,7 +241,7 @@ impl Cache {
 }
 
 /// What lies in a directory, oldest first. What was never finished, and what is none of ours by its name, is removed.
-fn look_through(place: &Path) -> std::io::Result<Shelf> {
+fn look_through(place: &Path) -> std::io::Result<Shelf<PieceId>> {
     let mut found = Vec::new();
     for dir in std::fs::read_dir(place)?.flatten() {
         for entry in std::fs::read_dir(dir.path()).into_iter().flatten().flatten() {

@@ -52,9 +52,9 @@ pub(crate) struct Fetcher {
     pub(crate) counters: Counters,
     /// Nodes that hold a piece for the others.
     copies: usize,
-    patience: Patience,
+    pub(crate) patience: Patience,
     clock: Clock,
-    wire: Wire,
+    pub(crate) wire: Wire,
     budget: Budget,
     flights: Flights<(PieceId, Way), Piece>,
     registry_latency: Mutex<Latency>,
@@ -251,17 +251,33 @@ impl Fetcher {
             }
             Err(error) => error,
         };
-        tracing::debug!(peer = %peer.name, %error, "peer gave no piece");
+        self.failed(peer, &error);
         match error {
             // What it cannot get from the registry we may: its credentials may be others.
             WireError::Cannot(_) => Attempt::Registry,
-            WireError::Silent(_) | WireError::Refused(_) | WireError::Length { .. } => {
+            _ => Attempt::NextOwner,
+        }
+    }
+
+    /// A peer did not give what it was asked for.
+    pub(crate) fn failed(&self, peer: &Peer, error: &WireError) {
+        tracing::debug!(peer = %peer.name, %error, "peer gave nothing");
+        match error {
+            WireError::Cannot(_) => {}
+            WireError::Own => {
+                if self.members.leave_out(&peer.name) {
+                    tracing::warn!(peer = %peer.name, "this peer is this node itself, under another address; leave it out");
+                }
+            }
+            WireError::Silent(_)
+            | WireError::Refused(_)
+            | WireError::Length { .. }
+            | WireError::Unlike(_) => {
                 self.counters.peer_failures.add(1);
                 if peer.failed(self.now_ns()) {
                     self.counters.peers_put_aside.add(1);
                     tracing::warn!(peer = %peer.name, %error, "peer put aside");
                 }
-                Attempt::NextOwner
             }
         }
     }
@@ -284,7 +300,7 @@ impl Fetcher {
     }
 
     /// Somebody who was asked later than `peer` answered first.
-    fn overtaken(&self, peer: &Peer) {
+    pub(crate) fn overtaken(&self, peer: &Peer) {
         if peer.was_overtaken(self.now_ns()) {
             self.counters.peers_put_aside.add(1);
             tracing::warn!(peer = %peer.name, "peer put aside: it is slow");

@@ -8,6 +8,8 @@
 //!   -> the registry            by the owner, and by whoever cannot get it from the owner
 //! ```
 //!
+//! Beside pieces they serve each other what they learned: indexes of layers and start profiles; see [`LoreId`].
+//!
 //! Invariants: what a peer asks for is never passed on to another peer, so requests cannot go in circles. One flight per
 //! piece, whoever asks. A cache file that is damaged reads as absent. Nothing here is believed to be true: a piece of a
 //! blob cannot be checked alone, so whoever reads through a node checks what comes, and asks anew with
@@ -21,24 +23,32 @@ mod endpoint_slice;
 mod error;
 mod fetch;
 mod flights;
+mod hearsay;
+mod key;
 mod latency;
+mod lore;
 mod members;
 mod node;
+mod own_service;
 mod passage;
 mod peer;
 mod piece;
 mod rendezvous;
+mod shelf;
 mod stats;
 mod upstream;
 mod wire;
 
 pub use endpoint_slice::{ApiServer, EndpointSlices};
 pub use error::{Error, OpenError};
-pub use node::{Freshness, Node, Settings};
+pub use key::{KEY_FILE, read_key};
+pub use lore::{Lore, LoreHead, LoreId, OfferError, Saying};
+pub use node::{Freshness, Node, Settings, made_up_name};
+pub use own_service::{Found, OwnService};
 pub use passage::Passage;
 pub use peer::Patience;
 pub use piece::{PIECE_BYTES, PieceId};
 pub use rendezvous::order;
 pub use stats::Stats;
 pub use upstream::{RepositoryName, RepositoryNameError};
-pub use wire::Security;
+pub use wire::{DIGEST_HEADER, FROM_HEADER, MARK_HEADER, Security};

@@ -3,7 +3,7 @@
 //! A member's name is its address. A peer that leaves and comes back is the same peer: what it did is remembered as long
 //! as it counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use reqwest::Url;
@@ -25,6 +25,8 @@ struct State {
     names: Arc<Vec<Arc<str>>>,
     /// Everybody but this node; also who left and lied.
     peers: HashMap<Arc<str>, Arc<Peer>>,
+    /// Other addresses of this node, as it turned out.
+    own_too: HashSet<Arc<str>>,
 }
 
 /// One member, as seen from this node.
@@ -41,7 +43,7 @@ impl Members {
     pub(crate) fn new(own: &str) -> Result<Self, OpenError> {
         let own: Arc<str> = canonical(own)?.into();
         let names = Arc::new(vec![own.clone()]);
-        Ok(Self { own, state: Mutex::new(State { names, peers: HashMap::new() }) })
+        Ok(Self { own, state: Mutex::new(State { names, ..State::default() }) })
     }
 
     /// From now on these, and this node, are the members. Whether that is anything new.
@@ -52,6 +54,7 @@ impl Members {
         all.sort_unstable();
         all.dedup();
         let mut state = self.lock();
+        all.retain(|name| !state.own_too.contains(name));
         if *state.names == all {
             return Ok(false);
         }
@@ -61,6 +64,15 @@ impl Members {
         }
         state.names = Arc::new(all);
         Ok(true)
+    }
+
+    /// This address is this node's, too. Whether that is anything new.
+    pub(crate) fn leave_out(&self, name: &Arc<str>) -> bool {
+        let mut state = self.lock();
+        let new = state.own_too.insert(name.clone());
+        state.peers.remove(name);
+        state.names = Arc::new(state.names.iter().filter(|known| *known != name).cloned().collect());
+        new
     }
 
     /// The members that are well, in the order in which they own `piece`.
@@ -123,6 +135,19 @@ mod tests {
         for bad in ["", "10.0.0.1:5377", "ftp://a:1", "http://a:1/path", "http://user@a:1", "http://a:1/?b"] {
             assert!(canonical(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn another_address_of_this_node_is_no_member_however_often_it_is_listed() {
+        let members = Members::new("http://a:1").unwrap();
+        let names = ["http://b:1".to_owned(), "http://also-a:1".to_owned()];
+        members.set(&names, 0).unwrap();
+        assert_eq!(members.count(0), (3, 3));
+        let also: Arc<str> = "http://also-a:1".into();
+        assert!(members.leave_out(&also) && !members.leave_out(&also));
+        assert_eq!(members.count(0), (2, 2));
+        assert!(!members.set(&names, 0).unwrap());
+        assert_eq!(members.count(0), (2, 2));
     }
 
     #[test]

@@ -1,21 +1,32 @@
 //! A node of the cluster: what doors open, for readers on this machine and for peers.
 
+mod desk;
+
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use glowplug_base::{ByteRange, Clock, Digest};
 use glowplug_oci::Descriptor;
-use glowplug_registry::{Client, Fetched, Target};
+use glowplug_registry::{Client, Fetched, Target, Via};
 
 use crate::cache::Cache;
 use crate::fetch::{Fetcher, Wanted};
+use crate::key;
+use crate::lore::Kept;
 use crate::members::Members;
 use crate::passage::{Passage, Request};
 use crate::peer::Patience;
 use crate::upstream::Upstream;
 use crate::wire::Wire;
 use crate::{Error, OpenError, PieceId, RepositoryName, Security, Stats};
+use desk::Desk;
+
+/// Where indexes and profiles lie in the cache's directory.
+const LORE_DIR: &str = "lore";
+/// What they may take, in addition to the pieces' quota: one in this many bytes of it.
+const LORE_SHARE: u64 = 8;
 
 /// What a node needs to know.
 #[derive(Debug, Clone)]
@@ -26,7 +37,7 @@ pub struct Settings {
     pub peers: Vec<String>,
     /// Directory of the pieces.
     pub cache_dir: PathBuf,
-    /// Bytes on disk that pieces may take.
+    /// Bytes on disk that pieces may take. Indexes and profiles take an eighth of it more, at most.
     pub cache_quota_bytes: u64,
     /// Nodes that hold a piece for the others; at least 1.
     pub copies: usize,
@@ -34,6 +45,8 @@ pub struct Settings {
     pub patience: Patience,
     /// How nodes know each other.
     pub security: Security,
+    /// Whether indexes that other nodes vouch for are taken. Never where nodes do not know each other.
+    pub trust_indexes: bool,
 }
 
 /// Whether what is kept is good enough.
@@ -47,7 +60,10 @@ pub enum Freshness {
 
 /// The running node. Clones are the same node.
 #[derive(Debug, Clone)]
-pub struct Node(Arc<Fetcher>);
+pub struct Node {
+    fetcher: Arc<Fetcher>,
+    desk: Arc<Desk>,
+}
 
 impl Node {
     /// Opens the cache and knows its peers; nothing is connected yet.
@@ -57,10 +73,19 @@ impl Node {
     pub fn open(settings: &Settings, client: Client, clock: Clock) -> Result<Self, OpenError> {
         let members = Members::new(&settings.own)?;
         members.set(&settings.peers, clock.now_ns())?;
-        let wire = Wire::new(&settings.security)?;
+        let via = client.via().cloned().unwrap_or_else(|| Via::new(made_up_name()));
+        let wire = Wire::new(&settings.security, &via)?;
         let cache = Cache::open(&settings.cache_dir, settings.cache_quota_bytes)?;
         let asking = (settings.copies.max(1), settings.patience);
-        Ok(Self(Arc::new(Fetcher::new(Upstream::new(client), cache, members, wire, asking, clock))))
+        let kept = Kept::open(&settings.cache_dir.join(LORE_DIR), settings.cache_quota_bytes / LORE_SHARE)?;
+        let desk = Desk {
+            kept: Arc::new(kept),
+            key: key::own(&settings.cache_dir)?,
+            via,
+            trusts: settings.trust_indexes && wire.knows_peers(),
+        };
+        let fetcher = Fetcher::new(Upstream::new(client), cache, members, wire, asking, clock);
+        Ok(Self { fetcher: Arc::new(fetcher), desk: Arc::new(desk) })
     }
 
     /// From now on these, and this node, are the members of the cluster.
@@ -68,9 +93,9 @@ impl Node {
     /// # Errors
     /// [`OpenError::Member`]; then nothing has changed.
     pub fn set_members(&self, addresses: &[String]) -> Result<(), OpenError> {
-        if self.0.members.set(addresses, self.0.now_ns())? {
+        if self.fetcher.members.set(addresses, self.fetcher.now_ns())? {
             tracing::info!(
-                members = self.0.members.count(self.0.now_ns()).0,
+                members = self.fetcher.members.count(self.fetcher.now_ns()).0,
                 "the cluster's members changed"
             );
         }
@@ -82,7 +107,7 @@ impl Node {
     /// # Errors
     /// What the registry says.
     pub async fn blob_size(&self, repository: &RepositoryName, blob: &Digest) -> Result<u64, Error> {
-        self.0.upstream.size(repository, blob).await
+        self.fetcher.upstream.size(repository, blob).await
     }
 
     /// Opens a range of a blob of `size` bytes, inside which it must lie, for a reader on this machine.
@@ -99,7 +124,7 @@ impl Node {
     ) -> Result<Passage, Error> {
         let anew = freshness == Freshness::Anew;
         let request = Request { repository: repository.clone(), blob: *blob, size, range, anew };
-        Passage::open(&self.0, request).await
+        Passage::open(&self.fetcher, request).await
     }
 
     /// A piece for a peer: from here or from the registry, never from another peer. `told` is what the peer says that
@@ -113,7 +138,7 @@ impl Node {
         piece: PieceId,
         told: Option<u64>,
     ) -> Result<Bytes, Error> {
-        let size = match self.0.upstream.known_size(repository, &piece.blob).or(told) {
+        let size = match self.fetcher.upstream.known_size(repository, &piece.blob).or(told) {
             Some(size) => size,
             None => self.blob_size(repository, &piece.blob).await?,
         };
@@ -121,8 +146,8 @@ impl Node {
             return Err(Error::NoSuchPiece { blob: piece.blob, number: piece.number });
         }
         let wanted = Wanted { repository: repository.clone(), piece, size };
-        let bytes = self.0.direct(&wanted).await?.bytes;
-        self.0.counters.served_to_peers_bytes.add(bytes.len() as u64);
+        let bytes = self.fetcher.direct(&wanted).await?.bytes;
+        self.fetcher.counters.served_to_peers_bytes.add(bytes.len() as u64);
         Ok(bytes)
     }
 
@@ -132,7 +157,7 @@ impl Node {
     /// # Errors
     /// What the registry says.
     pub async fn document(&self, repository: &RepositoryName, target: &Target) -> Result<Fetched, Error> {
-        self.0.upstream.document(repository, target).await
+        self.fetcher.upstream.document(repository, target).await
     }
 
     /// What refers to `subject`, as the registry has it now.
@@ -145,19 +170,27 @@ impl Node {
         subject: &Digest,
         artifact_type: Option<&str>,
     ) -> Result<Vec<Descriptor>, Error> {
-        self.0.upstream.referrers(repository, subject, artifact_type).await
+        self.fetcher.upstream.referrers(repository, subject, artifact_type).await
     }
 
     /// What was counted so far.
     pub fn stats(&self) -> Stats {
-        let (cached_pieces, cached_bytes) = self.0.cache.usage();
-        let (members, members_well) = self.0.members.count(self.0.now_ns());
+        let (cached_pieces, cached_bytes) = self.fetcher.cache.usage();
+        let (lore_kept, lore_bytes) = self.desk.kept.usage();
+        let (members, members_well) = self.fetcher.members.count(self.fetcher.now_ns());
         Stats {
             cached_pieces,
             cached_bytes,
+            lore_kept,
+            lore_bytes,
             members: members as u64,
             members_well: members_well as u64,
-            ..self.0.counters.now()
+            ..self.fetcher.counters.now()
         }
     }
+}
+
+/// A name that no other node has.
+pub fn made_up_name() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
 }

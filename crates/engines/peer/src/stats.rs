@@ -32,6 +32,18 @@ pub struct Stats {
     pub pieces_compared: u64,
     /// Cache files that were damaged.
     pub damaged_files: u64,
+    /// Indexes and profiles that peers gave.
+    pub lore_from_peers: u64,
+    /// Indexes and profiles that peers got from this node.
+    pub lore_to_peers: u64,
+    /// Indexes that a reader found wrong.
+    pub lore_refuted: u64,
+    /// Requests that this node had sent itself, and refused.
+    pub circles: u64,
+    /// Indexes and profiles that are kept here now.
+    pub lore_kept: u64,
+    /// Bytes on disk of these now.
+    pub lore_bytes: u64,
     /// Pieces in the cache now.
     pub cached_pieces: u64,
     /// Bytes on disk of the cache now.
@@ -57,6 +69,10 @@ pub(crate) struct Counters {
     pub(crate) quarantines: Counter,
     pub(crate) pieces_compared: Counter,
     pub(crate) damaged_files: Counter,
+    pub(crate) lore_from_peers: Counter,
+    pub(crate) lore_to_peers: Counter,
+    pub(crate) lore_refuted: Counter,
+    pub(crate) circles: Counter,
 }
 
 /// One of them.
@@ -89,6 +105,10 @@ impl Counters {
             quarantines: self.quarantines.now(),
             pieces_compared: self.pieces_compared.now(),
             damaged_files: self.damaged_files.now(),
+            lore_from_peers: self.lore_from_peers.now(),
+            lore_to_peers: self.lore_to_peers.now(),
+            lore_refuted: self.lore_refuted.now(),
+            circles: self.circles.now(),
             ..Stats::default()
         }
     }

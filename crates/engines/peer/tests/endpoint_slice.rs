@@ -24,6 +24,8 @@ struct Api(Arc<Mutex<Script>>);
 struct Script {
     lists: VecDeque<Value>,
     watches: VecDeque<mpsc::UnboundedReceiver<Bytes>>,
+    /// The answer to watches that are not in the script, where it is not that the server has too much to do.
+    refusal: Option<u16>,
     asked: Vec<(String, Option<String>)>,
 }
 
@@ -54,7 +56,8 @@ async fn answer(State(api): State<Api>, request: Request) -> Response {
     let token = request.headers().get("authorization").map(|value| value.to_str().unwrap().to_owned());
     let mut script = api.0.lock().unwrap();
     script.asked.push((format!("{}?{query}", request.uri().path()), token));
-    let body = if query.contains("watch=1") {
+    let watches = query.contains("watch=1");
+    let body = if watches {
         script.watches.pop_front().map(|events| {
             Body::from_stream(futures::stream::unfold(events, |mut events| async {
                 events.recv().await.map(|event| (Ok::<_, std::io::Error>(event), events))
@@ -66,7 +69,10 @@ async fn answer(State(api): State<Api>, request: Request) -> Response {
     let mut response = Response::new(Body::empty());
     match body {
         Some(body) => *response.body_mut() = body,
-        None => *response.status_mut() = axum::http::StatusCode::SERVICE_UNAVAILABLE,
+        None => {
+            let refusal = script.refusal.filter(|_| watches).unwrap_or(503);
+            *response.status_mut() = axum::http::StatusCode::from_u16(refusal).unwrap();
+        }
     }
     response
 }
@@ -74,6 +80,20 @@ async fn answer(State(api): State<Api>, request: Request) -> Response {
 fn slice(name: &str, endpoints: &[Value]) -> Value {
     json!({"metadata": {"name": name}, "addressType": "IPv4", "endpoints": endpoints,
         "ports": [{"name": "metrics", "port": 9090}, {"name": "peer", "port": 5377, "protocol": "TCP"}]})
+}
+
+fn ready(address: &str) -> Value {
+    json!({"addresses": [address], "conditions": {"ready": true}})
+}
+
+/// The same object as of a moment.
+fn at(version: &str, mut object: Value) -> Value {
+    object["metadata"]["resourceVersion"] = version.into();
+    object
+}
+
+fn bookmark(version: &str) -> Bytes {
+    event("BOOKMARK", &json!({"metadata": {"resourceVersion": version}}))
 }
 
 fn event(kind: &str, object: &Value) -> Bytes {
@@ -89,6 +109,7 @@ fn node(dir: &tempfile::TempDir) -> Node {
         copies: 1,
         patience: Patience::default(),
         security: Security::None,
+        trust_indexes: false,
     };
     Node::open(&settings, Client::new(Options::default()).unwrap(), Clock::system()).unwrap()
 }
@@ -107,7 +128,6 @@ async fn members(node: &Node, count: u64) {
 #[tokio::test]
 async fn members_follow_the_slices() {
     let api = Api::default();
-    let ready = |address: &str| json!({"addresses": [address], "conditions": {"ready": true}});
     let unready = json!({"addresses": ["10.0.0.9"], "conditions": {"ready": false}});
     let unsaid = json!({"addresses": ["10.0.0.3"]});
     // This node itself is among them; who is not ready is not.
@@ -129,7 +149,7 @@ async fn members_follow_the_slices() {
     let added = event("ADDED", &slice("b", &[ready("10.0.0.4"), ready("2001:db8::5")]));
     events.send(added.slice(..20)).unwrap();
     events.send(added.slice(20..)).unwrap();
-    events.send(event("BOOKMARK", &json!({"metadata": {"resourceVersion": "8"}}))).unwrap();
+    events.send(bookmark("8")).unwrap();
     members(&node, 5).await;
     events.send(event("DELETED", &slice("a", &[]))).unwrap();
     members(&node, 3).await;
@@ -148,7 +168,10 @@ async fn members_follow_the_slices() {
     let path = "/apis/discovery.k8s.io/v1/namespaces/models/endpointslices";
     let selector = "labelSelector=kubernetes.io%2Fservice-name%3Dglowplug";
     assert_eq!(asked[0], (format!("{path}?{selector}"), Some("Bearer first".to_owned())));
-    assert_eq!(asked[1].0, format!("{path}?{selector}&watch=1&resourceVersion=7&timeoutSeconds=300"));
+    let watch =
+        format!("{path}?{selector}&watch=1&allowWatchBookmarks=true&resourceVersion=7&timeoutSeconds=");
+    let seconds: u32 = asked[1].0.strip_prefix(&watch).unwrap().parse().unwrap();
+    assert!((300..=600).contains(&seconds), "{seconds}");
     assert_eq!(asked[2], (format!("{path}?{selector}"), Some("Bearer second".to_owned())));
 }
 
@@ -173,4 +196,58 @@ async fn while_the_server_is_away_the_members_stay() {
         waited = tokio::time::timeout(Duration::from_secs(20), failed) => waited.unwrap(),
     }
     assert_eq!(node.stats().members, 2);
+}
+
+/// What the server was asked: `list`, or the version that was watched from.
+fn verbs(api: &Api) -> Vec<String> {
+    let version = |(asked, _): &(String, Option<String>)| {
+        let from = asked.split('&').find_map(|part| part.strip_prefix("resourceVersion="));
+        from.unwrap_or("list").to_owned()
+    };
+    api.0.lock().unwrap().asked.iter().map(version).collect()
+}
+
+#[tokio::test]
+async fn a_watch_that_ends_goes_on_from_what_was_seen_last() {
+    let api = Api::default();
+    api.list("7", &[slice("a", &[ready("10.0.0.2")])]);
+    let watches = [api.watch(), api.watch(), api.watch()];
+    let dir = tempfile::tempdir().unwrap();
+    let server = ApiServer { url: api.start().await, ca_file: None, token_file: None };
+    let node = node(&dir);
+    let slices = EndpointSlices::new(&server, "models", "glowplug", false).unwrap();
+    let following = tokio::spawn({
+        let node = node.clone();
+        async move { slices.follow(&node).await }
+    });
+    let [first, second, third] = watches;
+    first.send(event("ADDED", &at("9", slice("b", &[ready("10.0.0.3")])))).unwrap();
+    members(&node, 3).await;
+    drop(first);
+    second.send(bookmark("12")).unwrap();
+    drop(second);
+    third.send(event("DELETED", &at("13", slice("a", &[])))).unwrap();
+    members(&node, 2).await;
+    following.abort();
+    assert_eq!(verbs(&api), ["list", "7", "9", "12"]);
+}
+
+#[tokio::test]
+async fn who_may_list_but_not_watch_still_sees_who_comes() {
+    let api = Api::default();
+    api.0.lock().unwrap().refusal = Some(403);
+    api.list("7", &[slice("a", &[ready("10.0.0.2")])]);
+    api.list("9", &[slice("a", &[ready("10.0.0.2"), ready("10.0.0.3")])]);
+    let dir = tempfile::tempdir().unwrap();
+    let server = ApiServer { url: api.start().await, ca_file: None, token_file: None };
+    let node = node(&dir);
+    let slices = EndpointSlices::new(&server, "models", "glowplug", false).unwrap();
+    let following = tokio::spawn({
+        let node = node.clone();
+        async move { slices.follow(&node).await }
+    });
+    members(&node, 3).await;
+    following.abort();
+    // A server that has just begun refuses everybody for a moment, so it is asked once more.
+    assert_eq!(verbs(&api)[..4], ["list", "7", "7", "list"]);
 }

@@ -1,6 +1,6 @@
 //! Sizes, offsets and flags of the on-disk format that writer and reader share.
 
-/// Size of a block in bytes; the only one that is written and read here.
+/// Size of a block in bytes as it is written here, and in images that [`crate::read()`] takes.
 pub const BLOCK_BYTES: u64 = 4096;
 /// Longest name in a directory, in bytes.
 pub const MAX_NAME_BYTES: usize = 255;
@@ -21,8 +21,14 @@ pub(crate) const MAGIC: u32 = 0xe0f5_e1e2;
 pub(crate) const COMPAT_CHECKSUM: u32 = 0x1;
 /// Inodes carry modification times, not change times.
 pub(crate) const COMPAT_MTIME: u32 = 0x2;
+/// Compressed data begins with zeros; says nothing about files that are not compressed, as all but the next three.
+pub(crate) const INCOMPAT_ZERO_PADDING: u32 = 0x1;
+pub(crate) const INCOMPAT_COMPRESSION_SETTINGS: u32 = 0x2;
 pub(crate) const INCOMPAT_CHUNKED_FILE: u32 = 0x4;
+/// File contents on other devices, or a second kind of compression; the count of devices tells which.
 pub(crate) const INCOMPAT_DEVICE_TABLE: u32 = 0x8;
+pub(crate) const INCOMPAT_COMPRESSED_TAILS: u32 = 0x10;
+pub(crate) const INCOMPAT_FRAGMENTS: u32 = 0x20;
 
 /// Unit in which the superblock says where the device table begins, and size of one of its slots.
 pub(crate) const DEVICE_SLOT_BYTES: usize = 128;
@@ -32,10 +38,13 @@ pub(crate) const DEVICE_TABLE_OFFSET: usize = SUPERBLOCK_OFFSET + SUPERBLOCK_BYT
 
 /// Inodes are numbered by their position in these units.
 pub(crate) const INODE_SLOT_BYTES: u64 = 32;
+pub(crate) const INODE_COMPACT_BYTES: usize = 32;
 pub(crate) const INODE_EXTENDED_BYTES: usize = 64;
 
 pub(crate) const LAYOUT_FLAT_PLAIN: u16 = 0;
+pub(crate) const LAYOUT_COMPRESSED_FULL: u16 = 1;
 pub(crate) const LAYOUT_FLAT_INLINE: u16 = 2;
+pub(crate) const LAYOUT_COMPRESSED_COMPACT: u16 = 3;
 pub(crate) const LAYOUT_CHUNK_BASED: u16 = 4;
 
 /// In the chunk format: the low bits say by how many bits a chunk is larger than a block.
@@ -43,6 +52,8 @@ pub(crate) const CHUNK_BITS_MASK: u16 = 0x1f;
 /// In the chunk format: 8-byte indexes instead of bare block addresses.
 pub(crate) const CHUNK_INDEXES: u16 = 0x20;
 pub(crate) const CHUNK_INDEX_BYTES: usize = 8;
+/// Size of a bare block address.
+pub(crate) const CHUNK_ADDRESS_BYTES: usize = 4;
 /// Address of a chunk that is a hole.
 pub(crate) const NULL_BLOCK: u32 = u32::MAX;
 

@@ -1,14 +1,15 @@
 //! Image in, tree out: a strict reader for checking what the writer made.
 //!
-//! It understands 4 KiB blocks, extended inodes, attributes stored beside the inode, plain and inline
-//! directories and links, and files with 8-byte chunk indexes. It refuses everything else, so it is no
-//! general reader of EROFS images; compressed files, shared attributes and file contents inside the image are
-//! left to others.
+//! What others write is for [`crate::contents()`]. This one understands 4 KiB blocks, extended inodes, attributes stored beside the inode, plain and inline
+//! directories and links, and files with 8-byte chunk indexes. It refuses everything else: compressed files, shared attributes and
+//! file contents inside the image.
 //!
 //! Beyond bounds it checks what the kernel takes on trust: the checksum, the order of names, `.` and `..`,
 //! and that no directory has two parents.
 
-mod bytes;
+pub(crate) mod attribute;
+pub(crate) mod bytes;
+pub(crate) mod dirent;
 mod node;
 
 use std::collections::HashMap;
@@ -235,7 +236,7 @@ impl Walk<'_> {
     }
 }
 
-fn spend(left: &mut usize, amount: usize, what: &'static str) -> Result<(), ReadError> {
+pub(crate) fn spend(left: &mut usize, amount: usize, what: &'static str) -> Result<(), ReadError> {
     *left = left.checked_sub(amount).ok_or(ReadError::Limit(what))?;
     Ok(())
 }

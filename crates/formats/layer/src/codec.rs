@@ -11,7 +11,7 @@
 
 use glowplug_base::ByteRange;
 
-use crate::{BLOCK_BYTES, Check, Chunk, Extent, LayerIndex, Recipe, Span};
+use crate::{BLOCK_BYTES, Check, Chunk, Extent, LayerIndex, Origin, Recipe, Span};
 
 const MAGIC: &[u8; 8] = b"GPLAYIDX";
 /// Version of the serialised form. A reader refuses any other; the index is then built again.
@@ -184,20 +184,47 @@ fn check(index: &LayerIndex, limits: &Limits) -> Result<(), CodecError> {
         return Err(CodecError::Damaged("prefetch of spans that do not exist"));
     }
     check_chunks(index)?;
-    let (mut stream, mut data) = (0_u64, 0_u64);
+    check_extents(index)
+}
+
+/// Extents lie within the layer, and what is later in the stream is later in the data file.
+fn check_extents(index: &LayerIndex) -> Result<(), CodecError> {
+    const MISPLACED: CodecError = CodecError::Damaged("extent out of place");
+    let (mut in_order, mut data_in_order) = (true, true);
+    let (mut stream, mut data) = (0, 0);
     for extent in index.extents() {
         let ends = extent.stream.checked_add(extent.len).zip(extent.data.checked_add(extent.len));
         let Some((stream_end, data_end)) = ends else { return Err(CodecError::Damaged("extent overflows")) };
-        let (in_order, inside) = (
-            extent.stream >= stream && extent.data >= data,
-            stream_end <= index.stream_size && data_end <= index.data_size,
-        );
-        if !in_order || !inside || extent.file.checked_add(extent.len).is_none() {
-            return Err(CodecError::Damaged("extent out of place"));
+        let inside = stream_end <= index.stream_size && data_end <= index.data_size;
+        if !inside || extent.file.checked_add(extent.len).is_none() {
+            return Err(MISPLACED);
         }
+        in_order &= extent.stream >= stream;
+        data_in_order &= extent.data >= data;
         (stream, data) = (stream_end, data_end);
     }
-    Ok(())
+    match in_order {
+        true if data_in_order => Ok(()),
+        // Who reads an index of an archive relies on the order.
+        false if index.origin == Origin::Erofs && has_one_order(index) => Ok(()),
+        _ => Err(MISPLACED),
+    }
+}
+
+/// Whether extents in any order have their places in the data file in the order of the stream, and no byte has two.
+fn has_one_order(index: &LayerIndex) -> bool {
+    let pieces = index.pieces();
+    let in_place = |extent: &Extent| {
+        let at = pieces.partition_point(|piece| piece.stream + piece.len <= extent.stream);
+        let place = |piece: &Extent| {
+            piece.stream <= extent.stream && extent.data == piece.data + (extent.stream - piece.stream)
+        };
+        extent.len == 0 || pieces.get(at).is_some_and(place)
+    };
+    let ends = |piece: &Extent| piece.data + piece.len;
+    pieces.iter().all(|piece| ends(piece) <= index.data_size)
+        && pieces.windows(2).all(|pair| ends(&pair[0]) <= pair[1].data)
+        && index.extents().all(in_place)
 }
 
 /// Chunks are in order, each within one span, and no extent lies in a span of chunks without one.

@@ -41,12 +41,18 @@ pub enum Origin {
     /// Read from the chunk table of one file that is a blob of its own. Such a layer goes by the digest of that table, which
     /// therefore cannot be wrong about it; the stream is the file.
     Chunks,
+    /// Built by another node of the cluster while the layer streamed by there: believed as far as that node is, until the layer
+    /// was held against it.
+    Peer,
+    /// Built while the layer, an EROFS image, streamed by; the whole blob matched its digest. The stream is the image. Files
+    /// may have their bytes anywhere in it, in any order, and share them.
+    Erofs,
 }
 
 impl Origin {
     /// Whether somebody else made the index, so that it may be wrong about the layer.
     pub const fn is_published(self) -> bool {
-        !matches!(self, Self::Streamed | Self::Chunks)
+        !matches!(self, Self::Streamed | Self::Chunks | Self::Erofs)
     }
 }
 
@@ -95,7 +101,8 @@ pub struct Entry {
     pub size: u64,
     /// Extended attributes with their full names.
     pub xattrs: Vec<(Vec<u8>, Vec<u8>)>,
-    /// Where the file's bytes are, in file order; none for an empty file, several for a sparse one.
+    /// Where the file's bytes are, in file order; none for an empty file, several for a sparse one. In the stream they are
+    /// in order, too, from entry to entry, but for [`Origin::Erofs`].
     pub extents: Vec<Extent>,
 }
 
@@ -200,8 +207,26 @@ impl LayerIndex {
         self.spans.iter().all(|span| span.recipe != Recipe::Whole)
     }
 
-    /// All extents in stream order.
+    /// All extents, entry by entry; in stream order, but for [`Origin::Erofs`].
     pub fn extents(&self) -> impl Iterator<Item = &Extent> {
         self.entries.iter().flat_map(|entry| &entry.extents)
+    }
+
+    /// What the extents take of the stream, in its order: what several files share is there once. Extents that overlap are
+    /// joined, so that an extent's place follows from that of its piece; [`Extent::file`] means nothing in those that are.
+    pub fn pieces(&self) -> Vec<Extent> {
+        let mut pieces: Vec<Extent> = self.extents().copied().collect();
+        if !pieces.is_sorted_by(|one, next| one.stream.saturating_add(one.len) <= next.stream) {
+            pieces.sort_unstable_by_key(|piece| (piece.stream, piece.len));
+            pieces.dedup_by(|next, piece| {
+                let end = piece.stream.saturating_add(piece.len);
+                let overlap = next.stream < end;
+                if overlap {
+                    piece.len = end.max(next.stream.saturating_add(next.len)) - piece.stream;
+                }
+                overlap
+            });
+        }
+        pieces
     }
 }

@@ -290,3 +290,32 @@ fn short_holes_take_room_and_long_ones_do_not() {
     let ends = [500, 1000, 1200, 1500, 1510].map(|at| boundary(&extents, 8192, at));
     assert_eq!(ends, [500, 1000, 3200, 4096, 8192]);
 }
+
+#[test]
+fn only_erofs_images_have_their_files_in_any_order_and_share_bytes() {
+    let (mut index, stream, data) = layer(&[vec![1; 5000], vec![2; 300], vec![3; 4096]], 1 << 20);
+    index.entries.reverse();
+    let shared = Extent { len: 200, ..index.entries[1].extents[0] };
+    index.entries.push(Entry { size: 200, extents: vec![shared], ..index.entries[0].clone() });
+    let refusal = |index: &LayerIndex| match decode(&encode(index).unwrap(), &Limits::default()) {
+        Err(CodecError::Damaged(what)) => what,
+        other => panic!("{other:?}"),
+    };
+    for origin in [Origin::Streamed, Origin::Soci, Origin::Toc, Origin::Chunks, Origin::Peer] {
+        index.origin = origin;
+        assert_eq!(refusal(&index), "extent out of place");
+    }
+    index.origin = Origin::Erofs;
+    assert_eq!(decode(&encode(&index).unwrap(), &Limits::default()).unwrap(), index);
+    let pieces = index.pieces();
+    assert_eq!(pieces.iter().map(|piece| piece.len).collect::<Vec<_>>(), [5000, 300, 4096]);
+    assert_eq!(*place(&index, &pieces, 0, &stream), *data);
+    // A byte with two places, and an order that is another one in the data file.
+    let mut torn = index.clone();
+    torn.entries[3].extents[0].data += 4096;
+    assert_eq!(refusal(&torn), "extent out of place");
+    let mut swapped = index.clone();
+    swapped.entries.pop();
+    (swapped.entries[0].extents[0].data, swapped.entries[1].extents[0].data) = (8192, 12_288);
+    assert_eq!(refusal(&swapped), "extent out of place");
+}

@@ -23,7 +23,7 @@ mod source;
 pub use config::{ConfigError, check_config, parse_config};
 pub use descriptor::Descriptor;
 pub use document::{Document, DocumentError, Index, Limits, Manifest};
-pub use layer::{Compression, LayerError, LayerKind};
+pub use layer::{Compression, LayerError, LayerFormat, LayerKind};
 pub use oci_spec::image::ImageConfiguration;
 pub use platform::{Platform, PlatformError};
 pub use reference::{Reference, ReferenceError, is_tag, referrers_tag};

@@ -27,6 +27,13 @@ pub const DOCKER_LAYER_GZIP: &str = "application/vnd.docker.image.rootfs.diff.ta
 /// Docker layer compressed with zstd, as containerd writes it.
 pub const DOCKER_LAYER_ZSTD: &str = "application/vnd.docker.image.rootfs.diff.tar.zstd";
 
+/// EROFS image as a layer, as containerd has it; the compressed one adds `+zstd`.
+pub const EROFS_LAYER: &str = "application/vnd.erofs.layer.v1";
+/// EROFS image as a layer, compressed with zstd.
+pub const EROFS_LAYER_ZSTD: &str = "application/vnd.erofs.layer.v1+zstd";
+/// Begins every type of layer that is an EROFS image.
+pub(crate) const EROFS_PREFIX: &str = "application/vnd.erofs.layer";
+
 /// Every document type that is understood, for an `Accept` header.
 pub const DOCUMENTS: [&str; 4] = [OCI_INDEX, OCI_MANIFEST, DOCKER_INDEX, DOCKER_MANIFEST];
 

@@ -1,8 +1,8 @@
 //! Manifests, indexes and configurations, good and hostile.
 
 use glowplug_oci::{
-    Compression, ConfigError, Descriptor, Document, DocumentError, Index, LayerError, LayerKind, Limits,
-    Platform, check_config, media, parse_config,
+    Compression, ConfigError, Descriptor, Document, DocumentError, Index, LayerError, LayerFormat, LayerKind,
+    Limits, Platform, check_config, media, parse_config,
 };
 use proptest::prelude::*;
 
@@ -63,6 +63,12 @@ fn what_cannot_be_served_is_refused_by_name() {
     let encrypted = "application/vnd.oci.image.layer.v1.tar+gzip+encrypted";
     assert_eq!(LayerKind::of(encrypted), Err(LayerError::Encrypted(encrypted.into())));
     assert_eq!(LayerKind::of("text/html"), Err(LayerError::Unknown("text/html".into())));
+    let erofs = |compression| Ok(LayerKind { format: LayerFormat::Erofs, compression, foreign: false });
+    assert_eq!(LayerKind::of("application/vnd.erofs.layer.v1"), erofs(Compression::None));
+    assert_eq!(LayerKind::of("application/vnd.erofs.layer.v1+zstd"), erofs(Compression::Zstd));
+    for other in ["application/vnd.erofs.layer.v1+gzip", "application/vnd.erofs.layer.v2"] {
+        assert_eq!(LayerKind::of(other), Err(LayerError::Erofs(other.into())));
+    }
     let foreign = LayerKind::of("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip").unwrap();
     assert!(foreign.foreign && foreign.compression == Compression::Gzip);
 }

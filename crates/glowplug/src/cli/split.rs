@@ -6,7 +6,8 @@ use clap::Args;
 #[derive(Debug, Args)]
 pub struct SplitArgs {
     /// Take model weights out of the image, and publish them here as a model artifact (CNCF ModelPack), beside which the image
-    /// runs as before: [REGISTRY/]NAME[:TAG] or oci:DIR[:TAG].
+    /// runs as before: [REGISTRY/]NAME[:TAG] or oci:DIR[:TAG]. Of an image for several platforms all are taken, and there is an
+    /// artifact for each that has other weights; --platform takes one only.
     #[arg(long, value_name = "OUT")]
     pub split_models: Option<String>,
     /// Where the image without them goes; OUT with -image behind its tag by default.

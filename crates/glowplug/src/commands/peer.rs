@@ -2,12 +2,14 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use glowplug_base::Clock;
 use glowplug_base::size::human;
-use glowplug_mirror::{Door, Tls, serve as open_door};
-use glowplug_peer::{ApiServer, EndpointSlices, Node, Patience, Security, Settings};
+use glowplug_mirror::{Door, Limits, Tls, serve as open_door};
+use glowplug_peer::{ApiServer, EndpointSlices, Node, Patience, Security, Settings, made_up_name};
+use glowplug_registry::Via;
 use tokio::net::TcpListener;
 
 use crate::cli::{Global, PeerServeArgs};
@@ -31,14 +33,16 @@ pub fn serve(global: &Global, args: &PeerServeArgs, output: &Output, clock: Cloc
     let settings = Settings {
         own: own(args, entry.tls.is_some())?,
         peers: args.peer.clone(),
-        cache_dir: args.cache.clone().unwrap_or_else(|| global.store.join("peer")),
+        cache_dir: args.cache.clone().unwrap_or_else(|| global.store.join(node::SERVICE_DIR)),
         cache_quota_bytes: args.cache_quota,
         copies: usize::from(args.copies),
         patience: Patience::default(),
         security: entry.security.clone(),
+        trust_indexes: !args.no_peer_indexes,
     };
     let slices = args.endpoint_slice.as_deref().map(|name| slices(name, entry.tls.is_some())).transpose()?;
-    let node = Node::open(&settings, node::client(&args.reach)?, clock)?;
+    let client = node::service_client(&args.reach, Via::new(made_up_name()))?;
+    let node = Node::open(&settings, client, clock)?;
     runtime()?.block_on(run(args, &settings, node, entry, slices, output))
 }
 
@@ -64,6 +68,8 @@ async fn run(
     ));
     let cluster_door = Door::cluster(node.clone(), args.upstream.clone(), entry.token.as_deref());
     let local_door = Door::local(node.clone(), args.upstream.clone());
+    let limits =
+        Limits { connections: args.connections as usize, header: Duration::from_secs(args.header_timeout) };
     let following = async {
         match &slices {
             Some(slices) => slices.follow(&node).await,
@@ -71,8 +77,8 @@ async fn run(
         }
     };
     tokio::select! {
-        ended = open_door(cluster, entry.tls, cluster_door) => ended.context("serving peers")?,
-        ended = open_door(local, None, local_door) => ended.context("serving this machine")?,
+        ended = open_door(cluster, entry.tls, cluster_door, &limits) => ended.context("serving peers")?,
+        ended = open_door(local, None, local_door, &limits) => ended.context("serving this machine")?,
         () = following => {}
         () = stop.asked() => {}
     }

@@ -24,8 +24,9 @@ use glowplug_sandbox::ready::{self, Probe};
 use glowplug_sandbox::spec::Port;
 use glowplug_sandbox::user::{self, Accounts};
 use glowplug_sandbox::{Container, Helper, Outbound, Runtime, Settings, StdStream, spec};
-use glowplug_store::Store;
+use glowplug_store::{Layer, Store};
 use glowplug_timeline::{Mark, Phase, Timeline};
+use serde_json::json;
 
 use crate::cli::{Global, RunArgs};
 use crate::commands::signals::Stop;
@@ -74,21 +75,22 @@ async fn start(
     outbound.iter().flat_map(Outbound::notes).for_each(|note| output.note(note));
     let kind = kind(&located, args);
     let learned = kind.profile(store);
-    // What this node has not learned another may have published; looked for while the layers are opened.
+    // What this node has not learned another may have published or offered; looked for while the layers are opened.
     let command = shared::command(args.entrypoint.as_deref(), &args.args);
-    let published = async {
+    let told = async {
         match &learned {
             Some(_) => None,
-            None => shared::find(&*located.repository, &located.image.manifest_digest, &command).await,
+            None => located.order(&command, timeline).await,
         }
     };
-    let opening = async { tokio::join!(open(store, &located, output, timeline), published) };
-    let (image, published) = tokio::select! {
-        (image, published) = opening => (image?, published),
+    let opening = async { tokio::join!(open(store, &located, output, timeline), told) };
+    let (image, told) = tokio::select! {
+        (image, told) = opening => (image?, told),
         () = stop.asked() => bail!("stopped while layers were streaming in"),
     };
     let report = Report::new(args, &located, timeline.clone());
-    let profile = learned.or(published);
+    told.iter().for_each(|order| output.note(format!("order of the start from {}", order.from)));
+    let profile = learned.or(told.map(|order| order.profile));
     let arriving = output.progress().arriving(missing_bytes(&image));
     // What an earlier start did not touch can wait until this one is over: its decoding would only slow the application down.
     let started = Arc::new(AtomicBool::new(profile.is_none()));
@@ -124,9 +126,9 @@ async fn start(
     running.container.start().await.context("start the container")?;
     timeline.mark(Mark::EXEC);
     report.steps(&running.container);
-    running.pump_output(output);
+    running.pump_output(probe.as_ref(), output);
 
-    let refuted = refuted(&image, args.strict);
+    let refuted = refuted(&image, store, &located, args.strict);
     tokio::pin!(refuted);
     let readied = tokio::select! {
         readied = running.ready(probe.as_ref(), &image, Duration::from_secs(args.ready_timeout)) => Ok(Some(readied)),
@@ -139,6 +141,7 @@ async fn start(
         Err(refusal) => {
             running.end(&located).await;
             report.write()?;
+            audited(&image, output);
             return Err(refusal);
         }
     };
@@ -156,7 +159,8 @@ async fn start(
                 }
             });
             let lesson = Lesson { kind, known: profile, ready_ms: image.age_ms() };
-            lesson.keep(store, &image);
+            let taught = lesson.keep(store, &image);
+            let offering = offer(&located, &image, &command, taught);
             report.ready(output)?;
             if !args.until_ready {
                 let ended = tokio::select! {
@@ -169,15 +173,20 @@ async fn start(
                     Err(refusal) => {
                         running.end(&located).await;
                         report.write()?;
+                        audited(&image, output);
                         return Err(refusal);
                     }
                 }
             }
+            let _ = offering.await;
+            // The first answers taught more, and what is here now may have been held against its layer.
+            let _ = offer(&located, &image, &command, lesson.keep(store, &image)).await;
         }
         Some(Err(error)) => {
             running.lines_of(&error, output);
             running.end(&located).await;
             report.write()?;
+            let _ = offer(&located, &image, &command, None).await;
             return Err(error.into());
         }
         None => {}
@@ -185,19 +194,40 @@ async fn start(
     running.end(&located).await;
     timeline.mark(Mark::EXIT);
     report.write()?;
-    for contradiction in image.contradictions() {
-        output.note(format!("{contradiction}; its next start makes its own index"));
-    }
+    located.neighbours.refute(store, &image).await;
+    audited(&image, output);
     drop((forwarders, running, rootfs, outbound));
     Ok(code)
 }
 
-/// Returns when a layer turns out to hold something else than its table of contents shows, if that is to end the run.
-async fn refuted(image: &Image, strict: bool) -> anyhow::Error {
+/// Tells what became of the indexes that others made, as far as the layers were held against them.
+fn audited(image: &Image, output: &Output) {
+    let contradictions = image.contradictions();
+    for contradiction in &contradictions {
+        let reads = if contradiction.is_readable { "" } else { "nothing more of it is read, and " };
+        output.note(format!("{contradiction}; {reads}its next start makes its own index"));
+    }
+    let (confirmed, pending) = image.audited();
+    if confirmed + pending + contradictions.len() == 0 {
+        return;
+    }
+    let said = contradictions.iter().map(|found| {
+        json!({ "layer": found.layer, "entries": found.entries, "first": found.first,
+            "is_readable": found.is_readable })
+    });
+    output.document(
+        &json!({ "audit": { "confirmed": confirmed, "pending": pending, "contradictions": said.collect::<Vec<_>>() } }),
+    );
+}
+
+/// Returns when a layer turns out to hold something else than its published index shows, if that is to end the run.
+/// The node that gave the index is told of in any case.
+async fn refuted(image: &Image, store: &Store, located: &Located, strict: bool) -> anyhow::Error {
+    let contradiction = image.contradicted().await;
+    located.neighbours.refute(store, image).await;
     if !strict {
         std::future::pending::<()>().await;
     }
-    let contradiction = image.contradicted().await;
     anyhow::anyhow!("{contradiction}").context("the container was stopped, as --strict asks")
 }
 
@@ -251,11 +281,15 @@ async fn open(
         let size: u64 = models.iter().map(|model| model.file.size).sum();
         output.note(format!("models beside it: {}, {}", models.len(), human(size)));
     }
-    let opened = glowplug_image::open_with(store, &layers, &models, timeline).await?;
+    let opened =
+        glowplug_image::open_with(store, &layers, &models, located.neighbours.asked(), timeline).await?;
     let (known, adopted, streamed) = (opened.known, opened.adopted, opened.streamed);
     output.note(format!(
         "{known} layers known here, {adopted} with a published index, {streamed} streamed by and indexed"
     ));
+    if opened.offered > 0 {
+        output.note(format!("{} layers with an index from a peer", opened.offered));
+    }
     if opened.distrusted > 0 {
         output.note(format!(
             "{} of them have a published index that proved wrong at an earlier start; publish it again",
@@ -268,10 +302,20 @@ async fn open(
 /// Bytes of the image's blobs whose spans are not here yet. Those that must be checked first count as here: nobody waits
 /// for a bar.
 fn missing_bytes(image: &Image) -> u64 {
-    let missing = |layer: &Arc<glowplug_store::Layer>| {
-        layer.index().blob_size.saturating_sub(layer.present_blob_bytes())
-    };
+    let missing = |layer: &Arc<Layer>| layer.index().blob_size.saturating_sub(layer.present_blob_bytes());
     image.layers().map(missing).sum()
+}
+
+/// Offers to the node's peer service what this start made and learned; in the background, since the application wants the processors.
+fn offer(
+    located: &Located,
+    image: &Arc<Image>,
+    command: &str,
+    taught: Option<Profile>,
+) -> tokio::task::JoinHandle<()> {
+    let (neighbours, image, command) = (located.neighbours.clone(), image.clone(), command.to_owned());
+    let manifest = located.image.manifest_digest;
+    tokio::spawn(async move { neighbours.offer(&image, manifest, &command, taught.as_ref()).await })
 }
 
 /// A name that no other container has: process ids repeat in other namespaces, while the tree of control groups is one.
@@ -296,12 +340,12 @@ struct Lesson {
 }
 
 impl Lesson {
-    /// Keeps what was learned so far. Called when ready and again at the end: the first answer reads, too.
-    fn keep(&self, store: &Store, image: &Image) {
+    /// Keeps what was learned so far, and gives it. Called when ready and again at the end: the first answer reads, too.
+    fn keep(&self, store: &Store, image: &Image) -> Option<Profile> {
         let run = image.touched_within(self.ready_ms.saturating_add(FIRST_ANSWERS_MS));
         // Served by the kernel, an image does not tell what was read.
         if run.is_empty() {
-            return;
+            return None;
         }
         let merged = match self.known.clone() {
             Some(known) => known.merge(&run),
@@ -310,6 +354,7 @@ impl Lesson {
         if let Err(error) = self.kind.keep(store, &merged) {
             tracing::warn!(%error, "the start profile could not be kept");
         }
+        Some(merged)
     }
 }
 
@@ -392,7 +437,10 @@ impl Running {
         Ok(open)
     }
 
-    fn pump_output(&mut self, output: &Output) {
+    fn pump_output(&mut self, probe: Option<&Probe>, output: &Output) {
+        if let Some(probe) = probe {
+            probe.notice(&self.logs);
+        }
         if let Some(out) = self.container.take_stdout() {
             tokio::spawn(self.logs.pump(out, Some(output.program_out())));
         }
@@ -409,10 +457,7 @@ impl Running {
     ) -> Result<(), ready::ReadyError> {
         let Some(probe) = probe else { return Ok(()) };
         let moved = || image.moved_bytes();
-        let context = match ready::Context::of(&self.container, Some(self.logs.clone()), &moved, patience) {
-            Ok(context) => context,
-            Err(_) => return Err(ready::ReadyError::Unable { probe: probe.to_string(), what: "handle" }),
-        };
+        let context = ready::Context::of(&self.container, Some(self.logs.clone()), &moved, patience);
         ready::wait(probe, context).await.map(|_| ())
     }
 

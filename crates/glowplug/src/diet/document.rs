@@ -4,6 +4,7 @@ use glowplug_convert::diet::{Amount, Finding, Rule};
 use serde_json::{Value, json};
 
 use super::Report;
+use crate::node::file_document;
 
 /// The report as JSON. Sizes are in bytes, times in seconds; what is an estimate is named in `estimates`.
 pub fn document(report: &Report<'_>) -> Value {
@@ -31,6 +32,7 @@ pub fn document(report: &Report<'_>) -> Value {
         "untouched": amount(diet.idle),
         "estimates": ["findings[].files[].compressed_bytes", "findings[].compressed_bytes", "findings[].start_seconds"],
         "layers": layers.collect::<Vec<Value>>(),
+        "models": report.beside.map(|artifact| artifact.document(file_document)),
         "findings": diet.findings.iter().map(|finding| one(report, finding)).collect::<Vec<Value>>(),
     })
 }

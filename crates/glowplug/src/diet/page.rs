@@ -32,6 +32,7 @@ pub fn page(report: &Report<'_>, top: usize) -> String {
     findings(&mut out, report);
     out.push_str("</section>\n</div>\n");
     report.diet.findings.iter().for_each(|finding| one(&mut out, finding, report, top));
+    beside(&mut out, report, top);
     layers(&mut out, report);
     let _ = writeln!(out, "<p class=\"quiet\">{}</p>", html(ESTIMATES));
     if let Some(left_out) = report.not_looked_at() {
@@ -195,6 +196,28 @@ fn line(out: &mut String, item: &Item, report: &Report<'_>, class: &str, largest
         (file.bytes, "stays".to_owned())
     };
     row(out, &path_cell(&file.path, PATH_CHARS), &[note, human(bytes), to_pull]);
+}
+
+fn beside(out: &mut String, report: &Report<'_>, top: usize) {
+    let (Some(artifact), Some(words)) = (report.beside, report.lies_beside()) else { return };
+    let _ = writeln!(
+        out,
+        "<section class=\"card\">\n<h2>Models beside the image</h2>\n<p class=\"way\">{}</p>",
+        html(&words)
+    );
+    let files = &artifact.models.files;
+    if top > 0 {
+        table(out, &["file", "bytes"]);
+        for file in files.iter().take(top) {
+            row(out, &path_cell(&file.path, PATH_CHARS), &[human(file.size)]);
+        }
+        end_table(out);
+    }
+    let more = files.len().saturating_sub(top);
+    if more > 0 {
+        let _ = writeln!(out, "<p class=\"quiet\">and {more} more</p>");
+    }
+    out.push_str("</section>\n");
 }
 
 fn layers(out: &mut String, report: &Report<'_>) {

@@ -62,6 +62,7 @@ pub fn table(report: &Report<'_>, top: usize, width: usize) -> String {
     if diet.findings.is_empty() {
         out.push_str("nothing found\n");
     }
+    beside(&mut out, report, top, width);
     let _ = writeln!(out, "\nlayers");
     for (number, layer) in inventory.layers.iter().enumerate() {
         let made_by = report.made_by.get(number).and_then(Option::as_deref).map_or("", instruction);
@@ -75,6 +76,26 @@ pub fn table(report: &Report<'_>, top: usize, width: usize) -> String {
         paragraph(&mut out, &left_out, 0, width);
     }
     out
+}
+
+/// What lies beside the image already.
+fn beside(out: &mut String, report: &Report<'_>, top: usize, width: usize) {
+    let (Some(artifact), Some(words)) = (report.beside, report.lies_beside()) else { return };
+    out.push_str("\nmodels beside the image\n");
+    paragraph(out, &words, INDENT, width);
+    let files = &artifact.models.files;
+    for file in files.iter().take(top) {
+        let _ = writeln!(out, "{:INDENT$}{:>8}  {}", "", human(file.size), terminal(&file.path, true));
+    }
+    more(out, files.len(), top);
+}
+
+/// Says how many are not named.
+fn more(out: &mut String, all: usize, top: usize) {
+    let more = all.saturating_sub(top);
+    if more > 0 && top > 0 {
+        let _ = writeln!(out, "{:INDENT$}{:>8}  {more} more", "", "");
+    }
 }
 
 fn entry(out: &mut String, number: usize, finding: &Finding, report: &Report<'_>, top: usize, width: usize) {
@@ -98,10 +119,7 @@ fn entry(out: &mut String, number: usize, finding: &Finding, report: &Report<'_>
     for item in finding.items.iter().take(top) {
         line(out, item, report, width);
     }
-    let more = finding.items.len().saturating_sub(top);
-    if more > 0 && top > 0 {
-        let _ = writeln!(out, "{:INDENT$}{:>8}  {more} more", "", "");
-    }
+    more(out, finding.items.len(), top);
     out.push('\n');
 }
 

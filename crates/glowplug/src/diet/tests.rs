@@ -51,6 +51,7 @@ fn drawn(image: &str, files: Vec<File>, made_by: &str) -> (String, serde_json::V
         contents: Some(&contents),
         diet: &diet,
         made_by: &[Some(made_by.to_owned())],
+        beside: None,
     };
     (table(&report, 2, 100), document(&report), page(&report, 2))
 }

@@ -110,6 +110,10 @@ impl Repository for Remembered {
         self.inner.referrers(subject, artifact_type)
     }
 
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>> {
+        self.inner.check_push()
+    }
+
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         self.inner.push_blob(bytes)
     }

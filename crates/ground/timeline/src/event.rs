@@ -176,6 +176,8 @@ impl Mark {
     pub const READY: &'static str = "ready";
     /// Every byte of the image is on this node.
     pub const COMPLETE: &'static str = "complete";
+    /// A layer was held as a whole against the index that was published for it, which is right; once for each such layer.
+    pub const CONFIRMED: &'static str = "confirmed";
     /// A layer turned out to be something else than the index says that was published for it; once for each such layer.
     pub const CONTRADICTED: &'static str = "contradicted";
     /// The container ended.

@@ -33,7 +33,9 @@ fn main() {
             .unwrap();
         let layers = found.layers.iter().map(|layer| LayerSpec {
             blob: layer.descriptor.digest,
+            format: layer.kind.format,
             compression: layer.kind.compression,
+            diff_id: Some(layer.diff_id),
             source: repository.resilient_blob(&layer.descriptor),
             annotations: layer.descriptor.annotations.clone(),
             external: None,

@@ -191,6 +191,8 @@ impl Rootfs {
     fn end_session(&mut self) {
         if let Some(session) = self.session.take()
             && let Err(error) = session.umount_and_join()
+            // The kernel ended the connection before a serving thread looked: it is gone, which was wanted.
+            && error.kind() != std::io::ErrorKind::ConnectionAborted
         {
             tracing::warn!(%error, "could not unmount FUSE");
         }

@@ -10,7 +10,7 @@ use regex::bytes::Regex;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{oneshot, watch};
 
-/// Lines kept for error messages, and for patterns that are asked for after the line came by.
+/// Lines kept for error messages, and for patterns that are asked for after the line came by and were not to be noticed.
 const KEPT_LINES: usize = 200;
 /// A line longer than this is taken for several.
 const LINE_BYTES: usize = 16 << 10;
@@ -30,6 +30,8 @@ struct Shared {
 struct Inner {
     kept: VecDeque<Vec<u8>>,
     waiting: Vec<(Regex, oneshot::Sender<()>)>,
+    /// What is to be noticed when it comes by, and whether it did.
+    noticed: Vec<(Regex, bool)>,
 }
 
 impl Logs {
@@ -58,12 +60,13 @@ impl Logs {
             if n == 0 {
                 break;
             }
+            // Whoever waits for a line does not wait for the sink.
+            self.take(&mut partial, &buffer[..n]);
             if let Some(to) = &mut sink
                 && (to.write_all(&buffer[..n]).await.is_err() || to.flush().await.is_err())
             {
                 sink = None;
             }
-            self.take(&mut partial, &buffer[..n]);
         }
         if !partial.is_empty() {
             self.line(partial);
@@ -96,6 +99,7 @@ impl Logs {
             line.pop();
         }
         let mut inner = self.lock();
+        inner.noticed.iter_mut().for_each(|(pattern, seen)| *seen = *seen || pattern.is_match(&line));
         // Whoever stopped waiting is dropped too.
         let (matched, waiting) =
             std::mem::take(&mut inner.waiting).into_iter().partition(|(pattern, _)| pattern.is_match(&line));
@@ -110,11 +114,18 @@ impl Logs {
         inner.kept.push_back(line);
     }
 
-    /// Answers when a line matches, one of those kept from before included. The answer is an error only if it never will be.
+    /// Remembers from now on whether a line matched, also when it is no longer kept.
+    pub fn notice(&self, pattern: &Regex) {
+        self.lock().noticed.push((pattern.clone(), false));
+    }
+
+    /// Answers when a line matches, one of those from before that are kept or were to be noticed included. The answer is an error only if
+    /// it never will be.
     pub(crate) fn matched(&self, pattern: &Regex) -> oneshot::Receiver<()> {
         let (send, receive) = oneshot::channel();
         let mut inner = self.lock();
-        if inner.kept.iter().any(|line| pattern.is_match(line)) {
+        let noticed = inner.noticed.iter().any(|(of, seen)| *seen && of.as_str() == pattern.as_str());
+        if noticed || inner.kept.iter().any(|line| pattern.is_match(line)) {
             let _ = send.send(());
         } else {
             inner.waiting.push((pattern.clone(), send));
@@ -183,6 +194,18 @@ mod tests {
         early.await.unwrap();
         logs.matched(&Regex::new("^one$").unwrap()).await.unwrap();
         assert!(logs.matched(&Regex::new("never").unwrap()).try_recv().is_err());
+    }
+
+    #[tokio::test]
+    async fn what_was_to_be_noticed_is_known_when_it_is_no_longer_kept() {
+        let logs = Logs::new();
+        let (first, last) = (Regex::new("^first$").unwrap(), Regex::new("^last$").unwrap());
+        logs.notice(&first);
+        let text = format!("first\n{}", "x\n".repeat(KEPT_LINES + 1));
+        logs.pump(text.as_bytes(), None::<Vec<u8>>).await;
+        logs.matched(&first).try_recv().unwrap();
+        logs.notice(&last);
+        assert!(logs.matched(&last).try_recv().is_err());
     }
 
     #[tokio::test]

@@ -1,13 +1,14 @@
 //! Connections to a container, from the network it is in.
 //!
 //! A socket belongs to the network namespace of the thread that made it. For a container with its own network one thread lives in
-//! there, does nothing but make sockets, and hands them out; everything else about them happens on the caller's side.
+//! there, does nothing but make sockets, and hands them out; everything else about them happens on the caller's side. A container that
+//! has ended has no network any more: nothing connects to it.
 
 use std::fs::File;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::os::fd::OwnedFd;
-use std::sync::mpsc;
+use std::sync::{Arc, mpsc};
 
 use glowplug_linux::namespaces::enter_network;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
@@ -16,9 +17,16 @@ use tokio::sync::oneshot;
 
 /// Makes TCP connections in one network. Cheap to clone.
 #[derive(Debug, Clone)]
-pub struct Dialer {
-    /// The thread in a container's network, if it is not the host's.
-    maker: Option<mpsc::Sender<Request>>,
+pub struct Dialer(Way);
+
+#[derive(Debug, Clone)]
+enum Way {
+    /// The host's network.
+    Host,
+    /// The thread in a container's network.
+    Inside(mpsc::Sender<Request>),
+    /// There is no network, for this reason.
+    Nowhere(Arc<str>),
 }
 
 #[derive(Debug)]
@@ -30,7 +38,12 @@ struct Request {
 impl Dialer {
     /// Connects through the host's network.
     pub fn host() -> Self {
-        Self { maker: None }
+        Self(Way::Host)
+    }
+
+    /// Connects to nothing, and says why.
+    pub(crate) fn nowhere(why: &dyn std::error::Error) -> Self {
+        Self(Way::Nowhere(why.to_string().into()))
     }
 
     /// Connects inside the network of a process.
@@ -50,13 +63,17 @@ impl Dialer {
             }
         })?;
         outcome.recv().map_err(io::Error::other)??;
-        Ok(Self { maker: Some(maker) })
+        Ok(Self(Way::Inside(maker)))
     }
 
     /// Connects to an address and port of this network.
     pub async fn connect(&self, address: IpAddr, port: u16) -> io::Result<TcpStream> {
         let to = SocketAddr::new(address, port);
-        let Some(maker) = &self.maker else { return TcpStream::connect(to).await };
+        let maker = match &self.0 {
+            Way::Host => return TcpStream::connect(to).await,
+            Way::Inside(maker) => maker,
+            Way::Nowhere(why) => return Err(io::Error::other(&**why)),
+        };
         let family = if to.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
         let (answer, made) = oneshot::channel();
         maker.send(Request { family, answer }).map_err(io::Error::other)?;

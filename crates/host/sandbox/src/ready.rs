@@ -1,6 +1,6 @@
 //! When a container is ready: an HTTP answer, an open port, a loaded model, a line of its log, or a command that succeeds.
 //!
-//! A line is an event. The rest can only be asked for, so they are polled: 5 ms apart at first, 50 ms in the end. An attempt that got a
+//! A line is an event, also if it is the last that the container says before it ends. The rest can only be asked for, so they are polled: 5 ms apart at first, 50 ms in the end. An attempt that got a
 //! connection waits for its answer instead of asking again, so a server that accepts early and answers late is heard at once.
 //!
 //! The deadline is patience, not a date: it starts again whenever bytes of the image have moved, because a program that waits for
@@ -31,7 +31,7 @@ const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LAST: Duration = Duration::from_millis(50);
 /// How long one attempt may take before a new one is made.
 const ATTEMPT: Duration = Duration::from_secs(5);
-/// How long an ended container's output may still take to arrive.
+/// How long an ended container's output may still take to arrive, where it is only to be shown.
 const LAST_WORDS: Duration = Duration::from_millis(500);
 /// Lines of log shown with an error.
 const LINES_SHOWN: usize = 20;
@@ -160,15 +160,16 @@ pub struct Context<'a> {
 }
 
 impl<'a> Context<'a> {
-    /// The usual context of a started container.
+    /// The usual context of a started container, which may have ended by now: what it said still counts.
     pub fn of(
         container: &'a Container,
         logs: Option<Logs>,
         progress: &'a (dyn Fn() -> u64 + Send + Sync),
         patience: Duration,
-    ) -> Result<Self, crate::container::CreateError> {
-        let (dialer, alive) = (container.dialer()?, Box::pin(container.exited()));
-        Ok(Self { dialer, logs, container: Some(container), alive, progress, patience })
+    ) -> Self {
+        let dialer = container.dialer().unwrap_or_else(|error| Dialer::nowhere(&error));
+        let alive = Box::pin(container.exited());
+        Self { dialer, logs, container: Some(container), alive, progress, patience }
     }
 }
 
@@ -260,8 +261,14 @@ pub async fn wait(probe: &Probe, mut context: Context<'_>) -> Result<Readied, Re
                 biased;
                 Ok(()) = &mut matched => return Ok(ready(1)),
                 exit = &mut context.alive => {
-                    // Its last words may be the ones waited for.
-                    let _ = tokio::time::timeout(LAST_WORDS, logs.closed()).await;
+                    // Its last words may be the ones waited for, however long they are on their way: nothing of it is left that could
+                    // keep its output open.
+                    tokio::select! {
+                        biased;
+                        Ok(()) = &mut matched => return Ok(ready(1)),
+                        () = logs.closed() => {}
+                        () = tokio::time::sleep(context.patience) => {}
+                    }
                     return if matched.try_recv().is_ok() { Ok(ready(1)) } else { Err(exited(exit, &context).await) };
                 }
                 () = tokio::time::sleep_until(patience.until()) => {
@@ -343,6 +350,14 @@ enum Refusal {
 }
 
 impl Probe {
+    /// Lets `logs` notice from now on the line that this waits for. Called before output is read, so that a line counts however many
+    /// follow before [`wait`] asks for it.
+    pub fn notice(&self, logs: &Logs) {
+        if let Self::Log(pattern) = self {
+            logs.notice(pattern);
+        }
+    }
+
     async fn attempt(&self, dialer: &Dialer, container: Option<&Container>) -> Result<(), Refusal> {
         let not = |what: String| move |e: std::io::Error| Refusal::Not(format!("{what}: {e}"));
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);

@@ -218,7 +218,8 @@ fn put_manifest(state: &State, call: &Call, repository: &str, reference: &str) -
     }
 }
 
-/// Uploads: POST gives a place, PATCH adds to what is there, GET says how much that is, PUT adds the rest and ends it.
+/// Uploads: POST gives a place, PATCH adds to what is there, GET says how much that is, PUT adds the rest and ends it, DELETE
+/// gives the place back.
 fn upload(state: &State, call: &Call, repository: &str, rest: &str) -> Response {
     let mut inner = state.lock();
     let known = |name: &str| call.parameter(name).and_then(|digest| digest.parse::<Digest>().ok());
@@ -262,6 +263,10 @@ fn upload(state: &State, call: &Call, repository: &str, rest: &str) -> Response 
                 }
                 _ => error(400, "DIGEST_INVALID", "provided digest did not match uploaded content"),
             }
+        }
+        Method::DELETE => {
+            inner.uploads.remove(&id);
+            status(204)
         }
         _ => error(405, "UNSUPPORTED", "the operation is unsupported"),
     }

@@ -3,6 +3,9 @@
 //! One round runs every case once, so that whatever drifts on the machine meets all of them alike. Before each cold run
 //! the node's stores are emptied to the state that the case begins from and the page cache is dropped; what the registry
 //! serves is read back into memory. Lazy peers take part where they are asked for, each with the image that suits it best.
+//!
+//! CPU and memory are those of the processes that belong to the case: what its start begins, and the daemons that start it.
+//! The containerd of Debian, which runs all the time and idles while others have their turn, counts for its own cases only.
 
 mod contestant;
 mod table;
@@ -219,10 +222,8 @@ impl Bench {
 
     /// One run of one case.
     fn run(&self, case: Case, peer: &mut Containerd) -> anyhow::Result<Outcome> {
-        // Beside lazy peers every loader is measured without the containerd that waits for its own turn.
-        let bystanders: Vec<u32> = peer.pid().into_iter().filter(|_| !self.contestants.is_empty()).collect();
         if let Some(contestant) = self.contestants.get(&case) {
-            return contestant.run(&self.rig, self.image, &bystanders);
+            return contestant.run(&self.rig, self.image);
         }
         Ok(match case {
             Case::Containerd => {
@@ -233,22 +234,22 @@ impl Bench {
             Case::WarmLocal => measure::warm_local(&self.rig, peer, self.image, &self.reference)?,
             Case::FirstEver => {
                 self.node.empty()?;
-                self.ours(&bystanders)?
+                self.ours()?
             }
             Case::IndexKnown => {
                 self.node.drop_data_and_orders()?;
-                self.ours(&bystanders)?
+                self.ours()?
             }
             Case::OrderLearned => {
                 self.node.drop_data()?;
-                self.ours(&bystanders)?
+                self.ours()?
             }
             other => bail!("{} did not enter", other.title()),
         })
     }
 
-    fn ours(&self, bystanders: &[u32]) -> anyhow::Result<Outcome> {
+    fn ours(&self) -> anyhow::Result<Outcome> {
         self.rig.drop_caches_but(&self.served)?;
-        measure::glowplug(&self.rig, &self.node, self.image, &self.reference, bystanders)
+        measure::glowplug(&self.rig, &self.node, self.image, &self.reference)
     }
 }

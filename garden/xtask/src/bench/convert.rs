@@ -11,7 +11,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use flate2::bufread::MultiGzDecoder;
 use serde::Serialize;
@@ -19,7 +19,6 @@ use serde::Serialize;
 use super::at_least::{self, AtLeast};
 use super::cost::{self, Cost};
 use super::json;
-use super::targets::Spread;
 use crate::images::layout::Layout;
 use crate::images::{self, Name, blob::Variant};
 use crate::interrupt::{self, Partial};
@@ -118,11 +117,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
         json::write(path, &Report { bytes, versions: &versions, runs: &runs, targets: &targets })?;
     }
-    let missed = at_least::print(&targets);
-    if args.check && missed > 0 {
-        bail!("{missed} targets are missed");
-    }
-    Ok(())
+    at_least::close(&targets, args.check)
 }
 
 /// Everybody at every job, ours before its peers.
@@ -170,33 +165,26 @@ fn report(bytes: u64, versions: &[String], runs: &[Runs]) -> anyhow::Result<Vec<
     println!("\n{}", versions.join("\n"));
     println!("\n{gigabytes:.2} GB of layers, uncompressed; median (least-most)");
     println!("{:<24}{:<26}{:>22}{:>22}{:>8}{:>10}", "", "", "GB/s", "wall s", "CPU s", "MB made");
-    let spread = |runs: &Runs, figure: &dyn Fn(&Cost) -> f64| {
-        Spread::of(runs.costs.iter().map(figure)).context("no run")
-    };
-    let rate = |runs: &Runs| spread(runs, &|cost| gigabytes / cost.wall_seconds);
+    let rate = |runs: &Runs| cost::spread(&runs.costs, |cost| gigabytes / cost.wall_seconds);
     for run in runs {
-        let (rate, wall) = (rate(run)?, spread(run, &|cost| cost.wall_seconds)?);
+        let (rate, wall) = (rate(run)?, cost::spread(&run.costs, |cost| cost.wall_seconds)?);
         println!(
             "{:<24}{:<26}{:>22}{:>22}{:>8.2}{:>10.1}",
             run.job,
             run.name,
-            format!("{:.3} ({:.3}-{:.3})", rate.median, rate.min, rate.max),
-            format!("{:.2} ({:.2}-{:.2})", wall.median, wall.min, wall.max),
-            spread(run, &|cost| cost.cpu_seconds)?.median,
+            rate.shown(3),
+            wall.shown(2),
+            cost::spread(&run.costs, |cost| cost.cpu_seconds)?.median,
             run.made_bytes as f64 / 1e6,
         );
     }
     let mut targets = Vec::new();
     for ours in runs.iter().filter(|run| run.ours) {
-        let mut best = (0.0, "");
-        for peer in runs.iter().filter(|run| run.job == ours.job && !run.ours) {
-            let median = rate(peer)?.median;
-            if median > best.0 {
-                best = (median, peer.name);
-            }
-        }
-        let what = format!("{} made, against {}", ours.job, best.1);
-        targets.push(AtLeast { what, ratio: rate(ours)?.median / best.0, at_least: AT_LEAST });
+        let peers = runs.iter().filter(|run| run.job == ours.job && !run.ours);
+        let peers =
+            peers.map(|peer| Ok((peer.name, rate(peer)?.median))).collect::<anyhow::Result<Vec<_>>>()?;
+        let what = format!("{} made", ours.job);
+        targets.push(AtLeast::best(&what, rate(ours)?.median, peers, AT_LEAST)?);
     }
     Ok(targets)
 }

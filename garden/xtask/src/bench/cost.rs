@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::Context;
 use serde::Serialize;
 
+use super::targets::Spread;
 use crate::step;
 
 /// `USER_HZ`: the unit of times in `/proc` on every Linux that people run.
@@ -34,6 +35,11 @@ pub fn of_discarding(command: &mut Command) -> anyhow::Result<Cost> {
     step::run(command.stdout(Stdio::null()))?;
     let wall_seconds = began.elapsed().as_secs_f64();
     Ok(Cost { wall_seconds, cpu_seconds: children()? - before })
+}
+
+/// Median, least and most of a figure of some runs.
+pub fn spread(costs: &[Cost], figure: impl Fn(&Cost) -> f64) -> anyhow::Result<Spread> {
+    Spread::of(costs.iter().map(figure)).context("no run")
 }
 
 /// CPU seconds of our children that have ended: fields 16 and 17 of `/proc/self/stat`, the second of which may hold

@@ -13,7 +13,6 @@ use serde::Serialize;
 use super::at_least::{self, AtLeast};
 use super::cost::{self, Cost};
 use super::json;
-use super::targets::Spread;
 use crate::images::layout::Layout;
 use crate::interrupt::{self, Partial};
 use crate::packages::debian::Debian;
@@ -110,11 +109,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
         json::write(path, &Report { bytes, runs: &runs, targets: &targets })?;
     }
-    let missed = at_least::print(&targets);
-    if args.check && missed > 0 {
-        bail!("{missed} targets are missed");
-    }
-    Ok(())
+    at_least::close(&targets, args.check)
 }
 
 /// What `--json` writes.
@@ -200,32 +195,24 @@ fn report(file: &Path, bytes: u64, runs: &[Runs]) -> anyhow::Result<Vec<AtLeast>
     println!(
         "\n{gigabytes:.2} GB in a gzip file of {blob:.2} GB; GB/s of the decoded bytes, median (least-most)"
     );
-    let rate = |runs: &Runs| {
-        Spread::of(runs.costs.iter().map(|cost| gigabytes / cost.wall_seconds)).context("no run")
-    };
+    let rate = |runs: &Runs| cost::spread(&runs.costs, |cost| gigabytes / cost.wall_seconds);
     for run in runs {
-        let spread = rate(run)?;
         println!(
             "{:<28}{} processor{}  {:>24}",
             run.name,
             run.processors,
             if run.processors == 1 { " " } else { "s" },
-            format!("{:.3} ({:.3}-{:.3})", spread.median, spread.min, spread.max),
+            rate(run)?.shown(3),
         );
     }
     let mut targets = Vec::new();
     for processors in [1, 2] {
         let of: Vec<&Runs> = runs.iter().filter(|run| run.processors == processors).collect();
         let [ours, peers @ ..] = &of[..] else { bail!("no run") };
-        let mut best = (0.0, "");
-        for peer in peers {
-            let median = rate(peer)?.median;
-            if median > best.0 {
-                best = (median, peer.name);
-            }
-        }
-        let what = format!("decoded on {processors} processor(s), against {}", best.1);
-        targets.push(AtLeast { what, ratio: rate(ours)?.median / best.0, at_least: AT_LEAST });
+        let peers = peers.iter().map(|peer| Ok((peer.name, rate(peer)?.median)));
+        let peers = peers.collect::<anyhow::Result<Vec<_>>>()?;
+        let what = format!("decoded on {processors} processor(s)");
+        targets.push(AtLeast::best(&what, rate(ours)?.median, peers, AT_LEAST)?);
     }
     Ok(targets)
 }
@@ -233,7 +220,5 @@ fn report(file: &Path, bytes: u64, runs: &[Runs]) -> anyhow::Result<Vec<AtLeast>
 /// The largest layer of `torch`.
 fn default_layer() -> anyhow::Result<PathBuf> {
     let layout = Layout::at(paths::images().join("torch-gzip"));
-    let (_, manifest) = layout.manifest().context("the image is not made: cargo xtask image torch")?;
-    let largest = manifest.layers.iter().max_by_key(|layer| layer.size).context("an image without layers")?;
-    Ok(layout.blobs().join(largest.hex()?))
+    layout.largest_layer().context("the image is not made: cargo xtask image torch")
 }

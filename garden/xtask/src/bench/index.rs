@@ -9,7 +9,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::Parser;
 use glowplug_base::Digest;
 use serde::{Deserialize, Serialize};
@@ -67,10 +67,6 @@ impl Runs {
     fn of(name: &'static str) -> Self {
         Self { name, costs: Vec::new() }
     }
-
-    fn spread(&self, figure: impl Fn(&Cost) -> f64) -> anyhow::Result<Spread> {
-        Spread::of(self.costs.iter().map(figure)).context("no run")
-    }
 }
 
 /// The command.
@@ -106,11 +102,7 @@ pub fn run(args: &[String]) -> anyhow::Result<()> {
     if let Some(path) = &args.json {
         json::write(path, &Report { runs: &runs, made: &made, target: &target })?;
     }
-    let missed = at_least::print(&[target]);
-    if args.check && missed > 0 {
-        bail!("the target is missed");
-    }
-    Ok(())
+    at_least::close(&[target], args.check)
 }
 
 /// What `--json` writes.
@@ -131,15 +123,15 @@ fn report(runs: &[Runs; 3], made: &[Made]) -> anyhow::Result<AtLeast> {
     );
     println!("{:<12}{:>24}{:>24}{:>12}{:>10}", "", "GB/s per core", "wall s", "GB/s wall", "CPU s");
     for run in runs {
-        let rate = run.spread(|cost| gigabytes / cost.cpu_seconds)?;
-        let wall = run.spread(|cost| cost.wall_seconds)?;
+        let rate = cost::spread(&run.costs, |cost| gigabytes / cost.cpu_seconds)?;
+        let wall = cost::spread(&run.costs, |cost| cost.wall_seconds)?;
         println!(
             "{:<12}{:>24}{:>24}{:>12.2}{:>10.2}",
             run.name,
-            format!("{:.3} ({:.3}-{:.3})", rate.median, rate.min, rate.max),
-            format!("{:.2} ({:.2}-{:.2})", wall.median, wall.min, wall.max),
+            rate.shown(3),
+            wall.shown(2),
             gigabytes / wall.median,
-            run.spread(|cost| cost.cpu_seconds)?.median,
+            cost::spread(&run.costs, |cost| cost.cpu_seconds)?.median,
         );
     }
     let median =
@@ -149,21 +141,18 @@ fn report(runs: &[Runs; 3], made: &[Made]) -> anyhow::Result<AtLeast> {
         median(|made| made.readable_s),
         median(|made| made.durable_s)
     );
-    let per_core =
-        |run: &Runs| Ok::<_, anyhow::Error>(run.spread(|cost| gigabytes / cost.cpu_seconds)?.median);
+    let per_core = |run: &Runs| {
+        Ok::<_, anyhow::Error>(cost::spread(&run.costs, |cost| gigabytes / cost.cpu_seconds)?.median)
+    };
     let [ours, gunzip, pigz] = [per_core(&runs[0])?, per_core(&runs[1])?, per_core(&runs[2])?];
-    let faster = if gunzip > pigz { "gunzip" } else { "pigz" };
-    let what = format!("indexed and written per core, against {faster} to nowhere");
-    Ok(AtLeast { what, ratio: ours / gunzip.max(pigz), at_least: AT_LEAST })
+    let peers = [("gunzip to nowhere", gunzip), ("pigz to nowhere", pigz)];
+    AtLeast::best("indexed and written per core", ours, peers, AT_LEAST)
 }
 
 /// The largest layer of `ocr` where that image is made; else the Rust toolchain, packed as a layer would be.
 fn default_layer() -> anyhow::Result<PathBuf> {
-    let layout = Layout::at(paths::images().join("ocr-gzip"));
-    if let Ok((_, manifest)) = layout.manifest()
-        && let Some(largest) = manifest.layers.iter().max_by_key(|layer| layer.size)
-    {
-        return Ok(layout.blobs().join(largest.hex()?));
+    if let Ok(largest) = Layout::at(paths::images().join("ocr-gzip")).largest_layer() {
+        return Ok(largest);
     }
     let place = paths::target().join("bench/toolchain.tar.gz");
     if !place.exists() {

@@ -1,22 +1,24 @@
 //! `cargo xtask bench peers`: what the peer tier spares the registry, and what it costs the last node.
 //!
 //! One node starts the image alone, from the registry. Then some nodes, as cold, start it all at once through the peer
-//! tier. The targets are the registry's bytes, against those of the one node, and the time to ready of the last node,
+//! tier. Then they do so when one of them has started it before, which left them its indexes and its order. The targets are the registry's bytes, against those of the one node, and the time to ready of the last node,
 //! against the one's. On one machine all nodes share its processors: where the one node alone keeps them busy, the
 //! second target is out of reach whatever the network does, so the report says how many there are.
 
+use std::ops::Range;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Parser;
 use serde::Serialize;
+use serde_json::Value;
 
 use super::json;
 use crate::images::{self, Name, blob::Variant};
 use crate::interrupt;
 use crate::paths;
-use crate::rig::cluster::{Cluster, Start, Way};
+use crate::rig::cluster::{Cluster, Daemons, Start, Way};
 use crate::rig::enclosure;
 use crate::rig::glowplug::Node;
 use crate::rig::link::{Link, Rate};
@@ -76,11 +78,18 @@ struct Outcome {
     ready_bytes: u64,
     /// Bytes that the registry sent in the end, when nobody wanted any more.
     complete_bytes: u64,
+    /// What each node's service counted; nothing where nodes read without one.
+    stats: Vec<Value>,
 }
 
 impl Outcome {
     fn last_ready(&self) -> f64 {
         self.ready_seconds.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// The sum of a counter over all services.
+    fn counted(&self, name: &str) -> u64 {
+        self.stats.iter().filter_map(|stats| stats[name].as_u64()).sum()
     }
 }
 
@@ -89,6 +98,8 @@ impl Outcome {
 struct Round {
     alone: Outcome,
     together: Outcome,
+    /// All nodes but the first, when that one had started before.
+    after: Outcome,
 }
 
 /// What `--json` writes.
@@ -138,7 +149,10 @@ fn measure(args: &Args) -> anyhow::Result<()> {
         say(format!("round {number} of {}: alone: {:.2} s", args.n, alone.last_ready()));
         let together = start(nodes, Way::Peers).context("all nodes at once")?;
         say(format!("round {number} of {}: {nodes} at once: {:.2} s", args.n, together.last_ready()));
-        rounds.push(Round { alone, together });
+        let after = starts_after_one(&cluster, nodes, &reference, args.image.ready_path());
+        let after = after.context("all nodes but one, after that")?;
+        say(format!("round {number} of {}: {} after one: {:.2} s", args.n, nodes - 1, after.last_ready()));
+        rounds.push(Round { alone, together, after });
     }
     let egress = median(rounds.iter().map(|round| ratio(&round.together, &round.alone, complete_bytes)));
     let time = median(rounds.iter().map(|round| ratio(&round.together, &round.alone, Outcome::last_ready)));
@@ -183,17 +197,43 @@ fn starts(
     ready_path: &str,
 ) -> anyhow::Result<Outcome> {
     cluster.make_cold()?;
-    let _daemons = if way == Way::Peers { Some(cluster.serve(count)?) } else { None };
+    let daemons = if way == Way::Peers { Some(cluster.serve(count)?) } else { None };
+    starts_on(cluster, 0..count, daemons.as_ref(), reference, ready_path)
+}
+
+/// The same on all nodes but the first, when that one has started it before: they have its index, its order and its pieces.
+fn starts_after_one(
+    cluster: &Cluster,
+    count: usize,
+    reference: &str,
+    ready_path: &str,
+) -> anyhow::Result<Outcome> {
+    cluster.make_cold()?;
+    let daemons = cluster.serve(count)?;
+    starts_on(cluster, 0..1, Some(&daemons), reference, ready_path)?;
+    starts_on(cluster, 1..count, Some(&daemons), reference, ready_path)
+}
+
+/// The image started on these nodes at once, through `daemons` where there are some.
+fn starts_on(
+    cluster: &Cluster,
+    nodes: Range<usize>,
+    daemons: Option<&Daemons>,
+    reference: &str,
+    ready_path: &str,
+) -> anyhow::Result<Outcome> {
+    let way = if daemons.is_some() { Way::Peers } else { Way::Direct };
     let before = cluster.registry_bytes()?;
-    let nodes = (0..count).map(|at| cluster.run(at, way, reference, ready_path));
+    let nodes = nodes.map(|at| cluster.run(at, way, reference, ready_path));
     let mut starts = nodes.collect::<anyhow::Result<Vec<Start>>>()?;
     let began = Instant::now();
     let ready_seconds = wait(&mut starts, "ready", began)?;
     let ready_bytes = cluster.registry_bytes()? - before;
     let complete_bytes = settled(cluster)? - before;
+    let stats = daemons.map(Daemons::stats).transpose()?.unwrap_or_default();
     // All of them, before the first is waited for: a server may take its time.
     starts.iter().for_each(Start::ask_to_end);
-    Ok(Outcome { ready_seconds, ready_bytes, complete_bytes })
+    Ok(Outcome { ready_seconds, ready_bytes, complete_bytes, stats })
 }
 
 /// Waits until the registry has sent everything that anybody wants; gives what it sent since it began.
@@ -247,12 +287,34 @@ fn print(args: &Args, rounds: &[Round]) {
     );
     println!("{:<10}{:>14}{:>16}{:>16}", "", "last ready s", "MB then", "MB in the end");
     for round in rounds {
-        for (name, outcome) in [("alone", &round.alone), ("together", &round.together)] {
+        for (name, outcome) in
+            [("alone", &round.alone), ("together", &round.together), ("after one", &round.after)]
+        {
             println!(
                 "{name:<10}{:>14.2}{:>16.1}{:>16.1}",
                 outcome.last_ready(),
                 outcome.ready_bytes as f64 / 1e6,
                 outcome.complete_bytes as f64 / 1e6
+            );
+        }
+    }
+    println!(
+        "\n{:<14}{:>14}{:>16}{:>16}{:>10}{:>10}{:>12}{:>8}",
+        "", "registry MB", "from peers MB", "from cache MB", "hedges", "put aside", "quarantined", "lore"
+    );
+    for (number, round) in rounds.iter().enumerate() {
+        for (name, outcome) in [("together", &round.together), ("after one", &round.after)] {
+            let megabytes = |counter| outcome.counted(counter) as f64 / 1e6;
+            println!(
+                "{:<14}{:>14.1}{:>16.1}{:>16.1}{:>10}{:>10}{:>12}{:>8}",
+                format!("{} {name}", number + 1),
+                megabytes("registry_bytes"),
+                megabytes("peer_bytes"),
+                megabytes("cache_bytes"),
+                outcome.counted("hedges"),
+                outcome.counted("peers_put_aside"),
+                outcome.counted("quarantines"),
+                outcome.counted("lore_from_peers"),
             );
         }
     }

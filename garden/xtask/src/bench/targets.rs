@@ -34,6 +34,11 @@ impl Spread {
         let (low, high) = (values[(values.len() - 1) / 2], values[values.len() / 2]);
         Some(Self { median: low.midpoint(high), min, max })
     }
+
+    /// Median, least and most, with so many digits behind the point.
+    pub fn shown(&self, digits: usize) -> String {
+        format!("{:.digits$} ({:.digits$}-{:.digits$})", self.median, self.min, self.max)
+    }
 }
 
 /// What a figure is divided by.
@@ -172,6 +177,7 @@ mod tests {
         assert_eq!(Spread::of([3.0, 1.0, 2.0]), Some(Spread { median: 2.0, min: 1.0, max: 3.0 }));
         assert_eq!(Spread::of([4.0, 1.0]), Some(Spread { median: 2.5, min: 1.0, max: 4.0 }));
         assert_eq!(Spread::of([]), None);
+        assert_eq!(Spread::of([4.0, 1.0]).unwrap().shown(1), "2.5 (1.0-4.0)");
     }
 
     #[test]

@@ -54,6 +54,13 @@ impl Layout {
         &self.folder
     }
 
+    /// The blob of the largest layer of its only image.
+    pub fn largest_layer(&self) -> anyhow::Result<PathBuf> {
+        let (_, manifest) = self.manifest()?;
+        let largest = manifest.layers.iter().max_by_key(|layer| layer.size);
+        Ok(self.blobs().join(largest.context("an image without layers")?.hex()?))
+    }
+
     /// The folder of the blobs named by SHA-256.
     pub fn blobs(&self) -> PathBuf {
         self.folder.join("blobs/sha256")

@@ -4,6 +4,7 @@
 //! on one machine all the same: the nodes share its processors, its disk and its memory.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
@@ -12,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use rustix::process::{Pid, Signal};
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::link::{REGISTRY_ADDRESS, Rate, ip, received, shape};
 use super::namespace::Namespace;
@@ -26,6 +28,10 @@ const BRIDGE: &str = "glowplug-br";
 const PEER_PORT: u16 = 7000;
 /// Where each node's mirror is, as seen from the node.
 const MIRROR: &str = "127.0.0.1:5377";
+/// What nodes know each other by.
+const TOKEN: &str = "a-secret-for-one-benchmark";
+/// How long a daemon may take to say what it counted.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The cluster. Dropping it ends everything in it.
 pub struct Cluster {
@@ -83,7 +89,7 @@ impl Cluster {
     /// Starts the peer tier's daemons on the first `count` nodes and waits until they listen.
     pub fn serve(&self, count: usize) -> anyhow::Result<Daemons> {
         let token = super::nodes().join("token");
-        std::fs::write(&token, "a secret for one benchmark\n".replace(' ', "-"))?;
+        std::fs::write(&token, TOKEN)?;
         let mut daemons = Daemons(Vec::new());
         for at in 0..count {
             let log = File::create(super::nodes().join(format!("peer-{at}.log")))?;
@@ -169,8 +175,32 @@ fn wait_for(child: &mut Child, addr: SocketAddr) -> anyhow::Result<()> {
     bail!("{addr} does not answer")
 }
 
-/// The peer tier's daemons; they end when dropped.
+/// The peer tier's daemons, those of the first nodes; they end when dropped.
 pub struct Daemons(Vec<Child>);
+
+impl Daemons {
+    /// What each of them counted so far.
+    pub fn stats(&self) -> anyhow::Result<Vec<Value>> {
+        (0..self.0.len())
+            .map(|at| stats(&address(at)).with_context(|| format!("the counters of node {at}")))
+            .collect()
+    }
+}
+
+/// What the daemon at this address counted so far.
+fn stats(address: &str) -> anyhow::Result<Value> {
+    let mut connection = TcpStream::connect((address, PEER_PORT))?;
+    connection.set_read_timeout(Some(PATIENCE))?;
+    let request = "GET /glowplug/peer/1/stats HTTP/1.0";
+    write!(connection, "{request}\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\n\r\n")?;
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer)?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("no answer")?;
+    if !head.contains(" 200 ") {
+        bail!("it says {head}");
+    }
+    Ok(serde_json::from_str(body)?)
+}
 
 impl Drop for Daemons {
     fn drop(&mut self) {

@@ -16,7 +16,7 @@ use super::Rig;
 use super::containerd::Containerd;
 use super::glowplug::Node;
 use super::peers;
-use super::usage::{self, Watch};
+use super::usage::{Belonging, Watch};
 use crate::images::{Name, layout::Manifest};
 
 /// Where every image's server answers.
@@ -41,7 +41,7 @@ pub struct Outcome {
     pub answer_seconds: f64,
     /// Bytes that came over the link until then.
     pub answer_link_bytes: u64,
-    /// CPU seconds of everything on the node until then.
+    /// CPU seconds until then, of everything that belongs to the start.
     pub answer_cpu_seconds: f64,
     /// From the command until every byte of the image was on the node.
     pub complete_seconds: Option<f64>,
@@ -49,7 +49,8 @@ pub struct Outcome {
     pub complete_link_bytes: u64,
     /// CPU seconds until then.
     pub complete_cpu_seconds: f64,
-    /// Most resident memory of what starts the container: daemons, clients, runtime.
+    /// Most resident memory of what starts the container: its daemons, clients, runtime. A daemon that waits for another case
+    /// is not among them.
     pub peak_loader_bytes: u64,
     /// Most resident memory of the application.
     pub peak_application_bytes: u64,
@@ -64,7 +65,7 @@ pub struct Outcome {
 /// Counters at the begin of a start.
 struct Begin<'a> {
     rig: &'a Rig,
-    processes: Vec<u32>,
+    belonging: Belonging,
     link_bytes: u64,
     cpu_seconds: f64,
     watch: Watch,
@@ -72,16 +73,15 @@ struct Begin<'a> {
 }
 
 impl<'a> Begin<'a> {
-    /// `bystanders` are processes that wait for other cases: they do not count.
-    fn now(rig: &'a Rig, bystanders: &[u32]) -> anyhow::Result<Self> {
-        let mut processes = rig.processes();
-        processes.extend(bystanders);
+    /// `daemons` run already and belong to the start.
+    fn now(rig: &'a Rig, daemons: &[u32]) -> anyhow::Result<Self> {
+        let belonging = Belonging::from_now(daemons);
         Ok(Self {
             rig,
-            watch: Watch::start(&processes),
+            watch: Watch::start(belonging.clone()),
             link_bytes: rig.link_bytes()?,
-            cpu_seconds: usage::cpu_seconds(&processes),
-            processes,
+            cpu_seconds: belonging.cpu_seconds(),
+            belonging,
             at: Instant::now(),
         })
     }
@@ -91,7 +91,7 @@ impl<'a> Begin<'a> {
     }
 
     fn cpu_seconds(&self) -> f64 {
-        usage::cpu_seconds(&self.processes) - self.cpu_seconds
+        self.belonging.cpu_seconds() - self.cpu_seconds
     }
 
     /// The counters at the first right answer, which is now.
@@ -139,15 +139,9 @@ pub fn server() -> SocketAddr {
 }
 
 /// `glowplug run`, from whatever the node knows and holds now. The container is ended before this returns.
-pub fn glowplug(
-    rig: &Rig,
-    node: &Node,
-    image: Name,
-    reference: &str,
-    bystanders: &[u32],
-) -> anyhow::Result<Outcome> {
+pub fn glowplug(rig: &Rig, node: &Node, image: Name, reference: &str) -> anyhow::Result<Outcome> {
     let question = image.question()?;
-    let begin = Begin::now(rig, bystanders)?;
+    let begin = Begin::now(rig, &[])?;
     let mut start = node.run(reference, image.ready_path())?;
     let mut traffic = Traffic::now(&begin)?;
     let answer = question.ask_until_right(server(), begin.at + DEADLINE, || {
@@ -176,7 +170,7 @@ pub fn glowplug(
 
 /// containerd's full pull, unpack and start. The container is ended before this returns; the image stays.
 pub fn containerd(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
-    let begin = Begin::now(rig, &[])?;
+    let begin = Begin::now(rig, peer.pid().as_slice())?;
     peer.pull(reference)?;
     let complete = begin.at.elapsed();
     let mut outcome = started(begin, peer, image, reference)?;
@@ -186,7 +180,7 @@ pub fn containerd(rig: &Rig, peer: &Containerd, image: Name, reference: &str) ->
 
 /// A start with every byte unpacked on the node and in the page cache, right after another start of the same image.
 pub fn warm_local(rig: &Rig, peer: &Containerd, image: Name, reference: &str) -> anyhow::Result<Outcome> {
-    let mut outcome = started(Begin::now(rig, &[])?, peer, image, reference)?;
+    let mut outcome = started(Begin::now(rig, peer.pid().as_slice())?, peer, image, reference)?;
     outcome.complete_seconds = Some(0.0);
     Ok(outcome)
 }
@@ -199,10 +193,9 @@ pub fn peer(
     image: Name,
     reference: &str,
     manifest: &Manifest,
-    bystanders: &[u32],
 ) -> anyhow::Result<Outcome> {
     let containerd = node.containerd()?;
-    let begin = Begin::now(rig, bystanders)?;
+    let begin = Begin::now(rig, &node.daemons())?;
     let arrival = Arrival::watch(begin.at);
     containerd.pull(reference)?;
     let mut outcome = ask(&begin, containerd, image, reference)?;

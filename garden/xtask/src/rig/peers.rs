@@ -73,6 +73,15 @@ fn program(tool: &str, name: &str) -> PathBuf {
     paths::peers().join(tool).join(name)
 }
 
+/// A snapshotter's daemon that is told of its place by flags, with these settings.
+fn snapshotter(tool: &str, name: &str, place: &Place<'_>, settings: &str) -> anyhow::Result<Command> {
+    let file = place.settings.join("config.toml");
+    std::fs::write(&file, settings)?;
+    let mut command = Command::new(program(tool, name));
+    command.arg("--address").arg(place.socket).arg("--root").arg(place.store).arg("--config").arg(file);
+    Ok(command)
+}
+
 /// A node where a peer and containerd run; it began with empty stores and leaves nothing when it is dropped.
 pub struct Node<'a> {
     peer: &'a dyn Peer,
@@ -103,6 +112,12 @@ impl<'a> Node<'a> {
     /// containerd, with this peer as its snapshotter.
     pub fn containerd(&self) -> anyhow::Result<&Containerd> {
         self.containerd.as_ref().context("the peer has ended")
+    }
+
+    /// The daemons that start containers here: the peer's and containerd.
+    pub fn daemons(&self) -> Vec<u32> {
+        let peer = self.daemon.as_ref().map(Child::id);
+        peer.into_iter().chain(self.containerd.as_ref().and_then(Containerd::pid)).collect()
     }
 
     /// An error unless a container of `image`, which runs now, reads its layers lazily.

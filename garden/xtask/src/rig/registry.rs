@@ -50,11 +50,6 @@ impl Registry {
         Ok(registry)
     }
 
-    /// Its process.
-    pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
     /// Where it keeps its blobs.
     pub fn storage(&self) -> &Path {
         &self.storage

@@ -216,6 +216,10 @@ impl RangeSource for RemoteBlob {
         &self.name
     }
 
+    fn host(&self) -> &str {
+        self.repository.host()
+    }
+
     fn size(&self) -> u64 {
         self.size
     }

@@ -218,6 +218,10 @@ impl Repository for Remote {
         })
     }
 
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(self.0.check_push())
+    }
+
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         Box::pin(self.0.push_blob(bytes))
     }

@@ -133,7 +133,7 @@ impl Upstream {
     }
 
     /// One request, once.
-    async fn ask(
+    pub(super) async fn ask(
         &self,
         name: &str,
         make: &(dyn Fn(&Endpoint) -> Call + Send + Sync),

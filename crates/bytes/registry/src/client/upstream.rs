@@ -31,6 +31,11 @@ impl Upstream {
         Ok(Self { wire, name, repository, endpoints, ranges: AtomicU8::new(0) })
     }
 
+    /// The registry's host.
+    pub(super) fn host(&self) -> &str {
+        self.name.split_once('/').map_or(&self.name, |(host, _)| host)
+    }
+
     /// Mirrors that are not down, then the registry.
     pub(super) fn candidates(&self) -> impl Iterator<Item = &Endpoint> {
         let now_ns = self.wire.now_ns();

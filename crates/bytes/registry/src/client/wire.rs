@@ -2,12 +2,13 @@
 
 use glowplug_source::{Kind, SourceError};
 use reqwest::StatusCode;
+use reqwest::header::{HeaderName, HeaderValue};
 
 use crate::auth::{Access, Authenticator};
 use crate::credentials::Credentials;
 use crate::endpoint::Endpoint;
 use crate::http::{Answer, Call, Http, drain};
-use crate::{Error, Options};
+use crate::{Error, Options, Via};
 
 /// What all repositories share.
 #[derive(Debug)]
@@ -35,6 +36,7 @@ impl Wire {
         access: &Access,
         make: &(dyn Fn(&Endpoint) -> Call + Send + Sync),
     ) -> Result<Answer, SourceError> {
+        let make = |endpoint: &Endpoint| self.named(make(endpoint));
         let first = self.attempt(name, access, &make(endpoint)).await;
         if !endpoint.may_switch_to_tls() {
             return first;
@@ -62,6 +64,15 @@ impl Wire {
                 other
             }
         }
+    }
+
+    /// The request with the names of the nodes that it comes through.
+    fn named(&self, mut call: Call) -> Call {
+        let list = self.options.via.as_ref().and_then(|via| HeaderValue::from_str(&via.list()).ok());
+        if let Some(list) = list {
+            call.headers.insert(HeaderName::from_static(Via::HEADER), list);
+        }
+        call
     }
 
     /// Once, and once more with what a refusal asks for.

@@ -175,6 +175,10 @@ impl Repository for DockerArchive {
         Box::pin(async { Ok(Vec::new()) })
     }
 
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>> {
+        Box::pin(async { Err(Error::ReadOnly(self.name.clone())) })
+    }
+
     fn push_blob(&self, _: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
         Box::pin(async { Err(Error::ReadOnly(self.name.clone())) })
     }

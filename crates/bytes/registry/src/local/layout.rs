@@ -173,6 +173,16 @@ impl Inner {
         Ok(found)
     }
 
+    /// Whether a file can be made here.
+    fn check_push(&self) -> Result<(), Error> {
+        let path = self.files.writable()?.join("push");
+        let made = beside(&path).and_then(|path| {
+            std::fs::write(&path, [])?;
+            std::fs::remove_file(&path)
+        });
+        made.map_err(|source| Error::File { path, source })
+    }
+
     fn push_blob(&self, bytes: &[u8]) -> Result<Digest, Error> {
         let digest = Digest::of(bytes);
         let path = self.files.writable()?.join(blob_path(&digest));
@@ -288,6 +298,11 @@ impl Repository for Layout {
             found.retain(|entry| artifact_type.is_none() || entry.artifact_type.as_deref() == artifact_type);
             Ok(found)
         })
+    }
+
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>> {
+        let inner = self.inner.clone();
+        Box::pin(blocking(self.name.clone().into(), move || inner.check_push()))
     }
 
     fn push_blob(&self, bytes: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {

@@ -60,6 +60,37 @@ async fn pushing_is_patient_and_needs_no_head() {
     assert_eq!(registry.blob(&digest).unwrap(), "content");
 }
 
+#[tokio::test]
+async fn a_refusal_is_heard_before_the_work_and_nothing_else_counts_as_one() {
+    let registry = TestRegistry::start();
+    registry.set_auth(Auth::anonymous_bearer());
+    let client = client(options());
+    let repository = open(&client, &registry, "app").await;
+    repository.check_push().await.unwrap();
+    assert_eq!(registry.open_uploads(), 0, "the place is given back");
+    let asked =
+        |registry: &TestRegistry| registry.log().iter().filter(|logged| logged.method == "POST").count();
+    for (status, refused) in
+        [(401, true), (403, true), (404, true), (400, false), (405, false), (429, false), (500, false)]
+    {
+        registry.inject(Rule::any(Fault::Status(status)).method("POST").on("/blobs/uploads/"));
+        registry.clear_log();
+        assert_eq!(repository.check_push().await.is_err(), refused, "{status}");
+        // A refused token is renewed once.
+        assert_eq!(asked(&registry), 1 + usize::from(status == 403), "{status}: not asked again and again");
+        registry.clear_faults();
+    }
+    // A registry that takes nothing back is as good.
+    registry.inject(Rule::any(Fault::Status(405)).method("DELETE"));
+    repository.check_push().await.unwrap();
+    repository.push_blob(Bytes::from_static(b"content")).await.unwrap();
+
+    registry.set_auth(Auth::bearer("user", "password"));
+    registry.expire_tokens();
+    let error = repository.check_push().await.unwrap_err();
+    assert!(error.is_denied(), "{error}");
+}
+
 /// A file with `bytes`, which lasts as long as the directory.
 fn file_of(bytes: &[u8]) -> (tempfile::TempDir, BlobFile) {
     let dir = tempfile::tempdir().unwrap();
@@ -144,6 +175,7 @@ async fn a_layout_is_made_and_takes_files() {
     let dir = tempfile::tempdir().unwrap();
     let to = format!("oci:{}", dir.path().join("new/layout").display()).parse().unwrap();
     let repository = client(options()).create(&to).await.unwrap();
+    repository.check_push().await.unwrap();
     let bytes = noise(2000);
     let (_dir, blob) = file_of(&bytes);
     repository.push_file(&blob).await.unwrap();
@@ -218,6 +250,7 @@ async fn archives_are_read_only() {
     image.write_docker_archive(&docker, "app:v1");
     for from in [format!("oci-archive:{}", oci.display()), format!("docker-archive:{}", docker.display())] {
         let repository = client(options()).open(&from.parse().unwrap()).await.unwrap();
+        assert!(matches!(repository.check_push().await.unwrap_err(), Error::ReadOnly(_)));
         let error = repository.push_blob(Bytes::from_static(b"x")).await.unwrap_err();
         assert!(matches!(error, Error::ReadOnly(_)));
         let pushed = repository.push_manifest(&Target::Only, image.manifest.clone(), &image.media_type).await;

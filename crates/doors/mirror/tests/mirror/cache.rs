@@ -17,7 +17,7 @@ fn files(dir: &Path) -> Vec<PathBuf> {
             false => found.push(entry.path()),
         }
     }
-    found.retain(|path| path.file_name().is_some_and(|name| name != "lock"));
+    found.retain(|path| path.file_name().is_some_and(|name| name != "lock" && name != "key"));
     found.sort();
     found
 }
@@ -68,7 +68,7 @@ async fn a_cache_is_found_again_and_what_is_damaged_in_it_is_fetched_again() {
 }
 
 /// Starts when the one before has let go of the cache: its tasks end a little after it was dropped.
-async fn reopened(plan: impl Fn() -> Plan) -> Running {
+pub async fn reopened(plan: impl Fn() -> Plan) -> Running {
     let plan = plan();
     let dir = plan.cache_dir.clone().unwrap();
     let settings = Settings {
@@ -79,6 +79,7 @@ async fn reopened(plan: impl Fn() -> Plan) -> Running {
         copies: 1,
         patience: Patience::default(),
         security: Security::None,
+        trust_indexes: false,
     };
     while let Err(error) = Node::open(&settings, client(Options::default()), plan.clock.clone()) {
         assert!(matches!(error, OpenError::InUse(_)), "{error}");
@@ -162,6 +163,7 @@ async fn a_cache_belongs_to_one_process() {
         copies: 1,
         patience: Patience::default(),
         security: Security::None,
+        trust_indexes: false,
     };
     let open = || Node::open(&settings, client(Options::default()), glowplug_base::Clock::system());
     let node = open().unwrap();

@@ -2,8 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "what cannot be had fails the test")]
 
 mod cache;
+mod circles;
 mod cluster;
 mod distribution;
 mod entry;
+mod images;
+mod limits;
+mod lore;
 mod trouble;
 mod world;

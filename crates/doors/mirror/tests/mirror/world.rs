@@ -11,8 +11,8 @@ use axum::extract::Request;
 use axum::http::Uri;
 use axum::response::Response;
 use glowplug_base::{Clock, Digest};
-use glowplug_mirror::{Door, Tls, serve};
-use glowplug_peer::{Node, PIECE_BYTES, Patience, Security, Settings};
+use glowplug_mirror::{Door, Limits, Tls, serve};
+use glowplug_peer::{KEY_FILE, Node, OwnService, PIECE_BYTES, Patience, Security, Settings, read_key};
 use glowplug_registry::{Client, Options};
 use glowplug_testkit::TestRegistry;
 use tokio::net::TcpListener;
@@ -43,6 +43,12 @@ pub struct Plan {
     pub cache_dir: Option<PathBuf>,
     pub clock: Clock,
     pub upstreams: Vec<String>,
+    pub trust_indexes: bool,
+    pub limits: Limits,
+    /// How the node reaches registries.
+    pub options: Options,
+    /// Where this machine's door is, if that was bound before.
+    pub local: Option<(TcpListener, SocketAddr)>,
 }
 
 impl Default for Plan {
@@ -57,6 +63,10 @@ impl Default for Plan {
             cache_dir: None,
             clock: Clock::manual(),
             upstreams: Vec::new(),
+            trust_indexes: true,
+            limits: Limits::default(),
+            options: Options::default(),
+            local: None,
         }
     }
 }
@@ -106,18 +116,28 @@ impl Running {
             copies: plan.copies,
             patience: plan.patience,
             security: plan.security,
+            trust_indexes: plan.trust_indexes,
         };
-        let node = Node::open(&settings, client(Options::default()), plan.clock).unwrap();
+        let node = Node::open(&settings, client(plan.options), plan.clock).unwrap();
         let tls = plan
             .tls
             .map(|(certificate, key, authority)| Tls::mutual(&certificate, &key, &authority).unwrap());
-        let (local, local_addr) = bind().await;
+        let (local, local_addr) = match plan.local {
+            Some(bound) => bound,
+            None => bind().await,
+        };
+        let limits = plan.limits;
         let mut doors = JoinSet::new();
         let cluster = Door::cluster(node.clone(), plan.upstreams.clone(), token.as_deref());
-        doors.spawn(async move { serve(listener, tls, cluster).await.unwrap() });
+        doors.spawn(async move { serve(listener, tls, cluster, &limits).await.unwrap() });
         let door = Door::local(node.clone(), plan.upstreams);
-        doors.spawn(async move { serve(local, None, door).await.unwrap() });
+        doors.spawn(async move { serve(local, None, door, &limits).await.unwrap() });
         Self { node, own, local: format!("http://{local_addr}"), cache_dir, _dir: dir, _doors: doors }
+    }
+
+    /// The node's service, as processes of this machine see it.
+    pub fn service(&self) -> OwnService {
+        OwnService::at(&self.local, read_key(&self.cache_dir.join(KEY_FILE))).unwrap()
     }
 
     /// The address of a blob at this machine's door.

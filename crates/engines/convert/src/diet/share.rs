@@ -2,12 +2,20 @@
 //!
 //! Compression knows no files, so it is an estimate: a span's bytes are shared out evenly over what it decodes to. The
 //! archive's headers and padding before a file are counted as the file's; what lies behind the last one is nobody's. The
-//! shares of a layer never add up to more than its blob.
+//! shares of an archive never add up to more than its blob.
 
-use glowplug_layer::{Entry, LayerIndex};
+use glowplug_layer::{Entry, Extent, LayerIndex};
 
 /// The share of each entry in bytes of the blob, in the order of the entries.
 pub fn shares(index: &LayerIndex) -> Vec<u64> {
+    if !index.extents().is_sorted_by_key(|extent| extent.stream) {
+        // An EROFS image has metadata elsewhere, and files in any order.
+        let share = |extent: &Extent| {
+            let (start, end) = (blob_at(index, extent.stream), blob_at(index, extent.stream + extent.len));
+            end.saturating_sub(start)
+        };
+        return index.entries.iter().map(|entry| entry.extents.iter().map(share).sum()).collect();
+    }
     let mut before = 0;
     let share = |entry: &Entry| {
         let Some(last) = entry.extents.last() else { return 0 };

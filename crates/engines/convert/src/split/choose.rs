@@ -77,13 +77,13 @@ impl fmt::Display for Reason {
     }
 }
 
-/// The files of `image` that `wish` asks for, by path. Their first bytes are
-/// fetched where they are missing.
+/// The files in the layers of `image` that `wish` asks for, by path. Their first bytes are fetched where they are missing.
 ///
 /// # Errors
 /// Those bytes cannot be had.
 pub async fn choose(image: &Image, wish: &Wish) -> Result<(Vec<Chosen>, Vec<Left>), ReadError> {
-    let indexes: Vec<_> = image.layers().map(|layer| layer.index()).collect();
+    // What lies beside the image already is in none of them.
+    let indexes: Vec<_> = image.own_layers().map(|layer| layer.index()).collect();
     let inventory = Inventory::of(&indexes, image.tree(), &[]);
     let named = named(&indexes.iter().map(|index| &*index.entries).collect::<Vec<_>>());
     let (mut chosen, mut left) = (Vec::new(), Vec::new());

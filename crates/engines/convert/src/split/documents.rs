@@ -1,4 +1,4 @@
-//! The documents of a model artifact, and what the image's manifest says of it: pure, values in and bytes out.
+//! The documents of model artifacts, and what the image's manifest says of it: pure, values in and bytes out.
 //!
 //! The artifact is one of CNCF ModelPack (its specification's `spec.md`, `config.md` and `annotations.md`): each file of
 //! weights is a layer as it is, so that registries and nodes keep it once whichever images use it. Its chunk tables are
@@ -6,7 +6,7 @@
 
 use glowplug_base::Digest;
 use glowplug_image::models::ModelFile;
-use glowplug_oci::{Descriptor, media};
+use glowplug_oci::{Descriptor, Index, Platform, media};
 use glowplug_toc::Timestamp;
 use serde_json::{Value, json};
 
@@ -58,6 +58,26 @@ pub(super) fn manifest(files: &[ModelFile], config: &Descriptor) -> Result<Vec<u
         "config": { "mediaType": config.media_type, "digest": config.digest, "size": config.size },
         "layers": weights.chain(tables).collect::<Vec<Value>>(),
     }))
+}
+
+/// An index of artifacts: each for the platforms whose images it belongs to.
+///
+/// # Errors
+/// None in practice.
+pub(super) fn index<'a>(
+    artifacts: impl Iterator<Item = (&'a [u8], &'a [Platform])>,
+) -> Result<Vec<u8>, serde_json::Error> {
+    let listed = artifacts.flat_map(|(artifact, platforms)| {
+        platforms.iter().map(move |platform| Descriptor {
+            artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+            platform: Some(platform.clone()),
+            ..Descriptor::of(media::OCI_MANIFEST, artifact)
+        })
+    });
+    serde_json::to_vec(&Index {
+        artifact_type: Some(ARTIFACT_TYPE.to_owned()),
+        ..Index::new(listed.collect())
+    })
 }
 
 fn layer(media_type: &str, digest: Digest, size: u64, path: &str, file: &ModelFile) -> Value {

@@ -26,7 +26,9 @@ pub async fn look(layout: &Path) -> Looked {
     let found = resolve(&*repository, &source, &amd64(), &Limits::default()).await.unwrap();
     let spec = |layer: &ResolvedLayer| LayerSpec {
         blob: layer.descriptor.digest,
+        format: layer.kind.format,
         compression: layer.kind.compression,
+        diff_id: Some(layer.diff_id),
         source: repository.resilient_blob(&layer.descriptor),
         annotations: layer.descriptor.annotations.clone(),
         soci: None,

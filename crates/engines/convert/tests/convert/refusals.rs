@@ -3,7 +3,7 @@
 use glowplug_base::{Digest, Hinted as _};
 use glowplug_convert::{ConvertError, Dialect, Encoding, Settings};
 use glowplug_oci::{Compression, media};
-use glowplug_testkit::{Entry, ImageBuilder, Layer, TestRegistry, Tree};
+use glowplug_testkit::{Entry, Fault, ImageBuilder, Layer, Rule, TestRegistry, Tree};
 
 use crate::fixture::{ENCODINGS, convert, image, layer, noise, settings, varied};
 
@@ -126,6 +126,24 @@ async fn what_is_no_image_of_file_system_layers() {
     let artifact = String::from_utf8(built.manifest.to_vec()).unwrap().replace(media::OCI_CONFIG, "a/b");
     registry.put_manifest("app", Some("v1"), artifact, media::OCI_MANIFEST);
     assert!(refused(&registry, Encoding::Gzip).await.1.contains("is not a container image's"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_place_that_takes_nothing_says_so_before_any_layer_is_read() {
+    let registry = TestRegistry::start();
+    let built = image([layer(varied())]).push(&registry, "app:v1");
+    registry.inject(Rule::any(Fault::Status(403)).on("/new/blobs/uploads/").method("POST"));
+    registry.clear_log();
+    let (error, _) = refused(&registry, Encoding::Zstd).await;
+    assert!(matches!(&error, ConvertError::Push { place, .. } if place.ends_with("/new")), "{error:?}");
+    let digest = built.layers[0].digest().to_string();
+    assert!(registry.blob_requests().iter().all(|logged| !logged.path.ends_with(&digest)), "unread");
+
+    // One that only cannot take back what was begun is no worse.
+    registry.clear_faults();
+    registry.inject(Rule::any(Fault::Status(405)).method("DELETE"));
+    let (from, to) = (registry.reference("app:v1"), registry.reference("new:v1"));
+    convert(&from, &to, &settings(Encoding::Zstd)).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

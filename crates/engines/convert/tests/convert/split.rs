@@ -3,15 +3,15 @@
 use std::sync::Arc;
 
 use glowplug_base::{Clock, Digest};
-use glowplug_convert::ConvertError;
 use glowplug_convert::split::{Chosen, DEFAULT_LEAST_BYTES, Divided, Place, Reason, Wish, choose, split};
+use glowplug_convert::{ConvertError, Plan};
 use glowplug_image::models::{ModelSpec, Models};
 use glowplug_image::{Image, LayerSpec, Tree as Merged, open_with};
 use glowplug_layer::Kind;
-use glowplug_oci::{Compression, Document, Limits, Manifest, Source};
+use glowplug_oci::{Compression, Descriptor, Document, Index, Limits, Manifest, Platform, Source, media};
 use glowplug_registry::{Repository, ResolvedImage, Target, resolve};
 use glowplug_store::{Options, Store};
-use glowplug_testkit::{Entry, Layer, TestRegistry, Tree};
+use glowplug_testkit::{Entry, Image as Built, ImageBuilder, Layer, TestRegistry, Tree};
 use glowplug_timeline::Timeline;
 
 use crate::fixture::{amd64, at, client, decode, image, noise, walk};
@@ -71,7 +71,9 @@ impl Node {
         let repository = &found.repository;
         let layers = found.image.layers.iter().map(|layer| LayerSpec {
             blob: layer.descriptor.digest,
+            format: layer.kind.format,
             compression: layer.kind.compression,
+            diff_id: Some(layer.diff_id),
             source: repository.resilient_blob(&layer.descriptor),
             annotations: layer.descriptor.annotations.clone(),
             external: None,
@@ -86,7 +88,7 @@ impl Node {
         });
         let (layers, models): (Vec<_>, Vec<_>) = (layers.collect(), models.collect());
         let timeline = Timeline::new(Clock::system());
-        open_with(&self.store, &layers, &models, &timeline).await.unwrap().image
+        open_with(&self.store, &layers, &models, None, &timeline).await.unwrap().image
     }
 }
 
@@ -96,9 +98,13 @@ struct Found {
 }
 
 async fn find(name: &str) -> Found {
+    find_for(name, &amd64()).await
+}
+
+async fn find_for(name: &str, platform: &Platform) -> Found {
     let source: Source = name.parse().unwrap();
     let repository = client().open(&source).await.unwrap();
-    let image = resolve(&*repository, Target::from(&source), &amd64(), &Limits::default()).await.unwrap();
+    let image = resolve(&*repository, Target::from(&source), platform, &Limits::default()).await.unwrap();
     Found { repository, image }
 }
 
@@ -112,23 +118,43 @@ async fn chosen(found: &Found) -> Vec<Chosen> {
 
 /// Takes weights out, as the command does.
 async fn divide(from: &str, models: &str, slim: &str) -> Result<Divided, ConvertError> {
-    let found = find(from).await;
-    let chosen = chosen(&found).await;
-    let (models, slim): (Source, Source) = (models.parse().unwrap(), slim.parse().unwrap());
+    divide_for(&[], from, models, slim).await
+}
+
+/// Takes weights out of the images for `platforms`, or of all.
+async fn divide_for(
+    platforms: &[Platform],
+    from: &str,
+    models: &str,
+    slim: &str,
+) -> Result<Divided, ConvertError> {
+    let [from, models, slim]: [Source; 3] = [from, models, slim].map(|name| name.parse().unwrap());
     let client = client();
+    let origin = client.open(&from).await?;
+    let plan = Plan::make(&*origin, &Target::from(&from), platforms).await?;
+    let mut all = Vec::new();
+    for image in plan.images() {
+        all.push(chosen(&Found { repository: origin.clone(), image: image.clone() }).await);
+    }
     let (model_place, slim_place) = (client.create(&models).await?, client.create(&slim).await?);
     let (model_name, slim_name) = (Target::from(&models), Target::from(&slim));
     let known_as = matches!(models, Source::Registry(_)).then(|| model_place.name().to_owned());
     split(
-        &found.image,
-        &*found.repository,
-        &chosen,
+        &plan,
+        &*origin,
+        &all,
         Place { repository: &*model_place, name: &model_name },
         known_as,
         Place { repository: &*slim_place, name: &slim_name },
         &|_, source| source,
     )
     .await
+}
+
+/// What was taken out of the only image.
+fn only(divided: &Divided) -> &Models {
+    let [image] = &divided.images[..] else { panic!("several images") };
+    image.models.as_ref().unwrap()
 }
 
 /// Everything that two images have in common if they are the same.
@@ -165,14 +191,14 @@ async fn a_slim_image_with_its_models_is_what_the_image_was() {
     ] {
         let divided = divide(&registry.reference("app:v1"), &models, &slim).await.unwrap();
         let found = find(&slim).await;
-        assert_eq!((divided.old, divided.image), (original.digest(), found.image.manifest_digest));
+        assert_eq!((divided.old, divided.new), (original.digest(), found.image.manifest_digest));
         assert_eq!(divided.made_over, 1);
         assert!(
             divided.layer_bytes.1 + (22 * MIB as u64) < divided.layer_bytes.0,
             "{:?}",
             divided.layer_bytes
         );
-        let paths: Vec<&str> = divided.models.files.iter().map(|file| &*file.path).collect();
+        let paths: Vec<&str> = only(&divided).files.iter().map(|file| &*file.path).collect();
         assert!(paths.len() == 2 && paths[0].starts_with("/no/entry") && paths[1] == format!("/{WEIGHTS}"));
         let after = Node::new().open(&found).await;
         for (was, is) in before.iter().zip(told(&after).await) {
@@ -201,7 +227,8 @@ async fn what_stays_of_a_layer_stays_byte_for_byte_and_the_same_everywhere() {
     let puts = log.iter().filter(|logged| logged.method == "PUT").map(|logged| &*logged.path);
     let ends: Vec<String> =
         puts.filter_map(|path| path.rsplit_once("/manifests/").map(|(_, name)| name.to_owned())).collect();
-    let (artifact, slim) = (divided.models.artifact.to_string(), divided.image.to_string());
+    assert_eq!(divided.models, only(&divided).artifact);
+    let (artifact, slim) = (divided.models.to_string(), divided.new.to_string());
     assert_eq!(ends, [&*artifact, &*slim, "models", "slim"], "names come last");
 
     let manifest = |tag: &str| -> Manifest {
@@ -234,7 +261,11 @@ async fn what_stays_of_a_layer_stays_byte_for_byte_and_the_same_everywhere() {
     assert!(artifact.layers.iter().all(|layer| registry.blob(&layer.digest).is_some()));
 
     let again = divide(&from, &registry.reference("app:m2"), &registry.reference("app:s2")).await.unwrap();
-    assert_eq!((again.image, again.models), (divided.image, divided.models));
+    assert_eq!(again, divided);
+
+    let [from, models, slim] = ["app:slim", "app:m3", "app:s3"].map(|name| registry.reference(name));
+    let error = divide(&from, &models, &slim).await.unwrap_err();
+    assert!(error.to_string().contains("beside it already"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -250,7 +281,7 @@ async fn a_kilobyte_of_weights_moves_a_chunk_and_wrong_bytes_are_never_read() {
     assert_eq!(read(&opened, WEIGHTS, 5 * MIB as u64 + 7, 1024).await.unwrap(), bytes[5 * MIB + 7..][..1024]);
     assert!(opened.moved_bytes() <= CHUNK as u64, "{} bytes moved", opened.moved_bytes());
 
-    let file = divided.models.files.iter().find(|file| file.path.ends_with(WEIGHTS)).unwrap();
+    let file = only(&divided).files.iter().find(|file| file.path.ends_with(WEIGHTS)).unwrap();
     let mut wrong = bytes.clone();
     wrong[8 * MIB + 5] ^= 1;
     registry.put_wrong_blob(file.digest, wrong);
@@ -273,7 +304,7 @@ async fn a_kilobyte_of_weights_moves_a_chunk_and_wrong_bytes_are_never_read() {
         file,
     });
     let timeline = Timeline::new(Clock::system());
-    open_with(&Node::new().store, &[], &specs.collect::<Vec<_>>(), &timeline).await.unwrap_err();
+    open_with(&Node::new().store, &[], &specs.collect::<Vec<_>>(), None, &timeline).await.unwrap_err();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -332,4 +363,91 @@ async fn what_could_not_come_back_as_it_was_stays() {
     let paths = vec!["m/other.data".to_owned(), "/m/none".to_owned()];
     let (chosen, left) = choose(&opened, &Wish { paths, ..wish() }).await.unwrap();
     assert_eq!((chosen.len(), left.len(), &*chosen[0].path), (1, 0, "/m/other.data"));
+}
+
+fn linux(architecture: &str) -> Platform {
+    Platform::new("linux", architecture)
+}
+
+/// Four platforms in an index with more in it: two share the layer with their weights, one has others, one has none.
+fn push_for_all(registry: &TestRegistry) -> [Built; 4] {
+    let weights = layers().remove(1);
+    let other = Tree::build(|tree| _ = tree.file(WEIGHTS, noise(9, 11 * MIB)));
+    let other = Layer::from_tar(other, Compression::Gzip);
+    let own = |name: &str| {
+        let tar = Tree::build(|tree| _ = tree.dir("bin").file("bin/sh", name.repeat(1000)));
+        Layer::from_tar(tar, Compression::Gzip)
+    };
+    let of = |name: &str, more: Option<&Layer>| {
+        let builder = ImageBuilder::new().platform(&linux(name)).layer(own(name));
+        more.into_iter().cloned().fold(builder, ImageBuilder::layer).push(registry, "app")
+    };
+    let images = [
+        of("amd64", Some(&weights)),
+        of("arm64", Some(&weights)),
+        of("s390x", Some(&other)),
+        of("ppc64le", None),
+    ];
+    let mut entries: Vec<Descriptor> = images.iter().map(Built::descriptor).collect();
+    entries[1].annotations.insert("of.entry".into(), "kept".into());
+    let mut attestation = Descriptor::of(media::OCI_MANIFEST, b"attestation");
+    attestation.platform = Some(Platform::new("unknown", "unknown"));
+    entries.push(attestation);
+    let mut index = serde_json::to_value(Index::new(entries)).unwrap();
+    index["annotations"] = serde_json::json!({ "of.index": "kept" });
+    registry.put_manifest("app", Some("v1"), index.to_string(), media::OCI_INDEX);
+    images
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_platform_finds_its_weights_and_equal_ones_are_one_artifact() {
+    let registry = TestRegistry::start();
+    let originals = push_for_all(&registry);
+    let from = registry.reference("app:v1");
+    registry.clear_log();
+    let slim = registry.reference("slim:v1");
+    let divided = divide(&from, &registry.reference("models:v1"), &slim).await.unwrap();
+    let puts = registry.log().into_iter().filter(|logged| logged.method == "PUT");
+    let manifests: Vec<String> =
+        puts.map(|put| put.path).filter(|path| path.contains("/manifests/")).collect();
+    assert!(manifests.len() == 9, "two artifacts, four images, their index, two names: {manifests:?}");
+    assert_eq!(&manifests[7..], ["/v2/models/manifests/v1", "/v2/slim/manifests/v1"], "names come last");
+
+    let index = registry.index("slim", "v1").unwrap();
+    assert_eq!(index.annotations["of.index"], "kept");
+    assert_eq!(index.manifests[1].annotations["of.entry"], "kept");
+    let listed = |index: &Index| -> Vec<(Digest, Option<Platform>)> {
+        index.manifests.iter().map(|entry| (entry.digest, entry.platform.clone())).collect()
+    };
+    let expected: Vec<_> =
+        divided.images.iter().map(|image| (image.new, Some(image.platform.clone()))).collect();
+    assert_eq!(listed(&index), expected, "attestations are about what was");
+    assert_eq!((divided.new, divided.made_over), (Digest::of(&registry.manifest("slim", "v1").unwrap()), 2));
+    let [amd64, arm64, s390x, ppc64le] = &divided.images[..] else { panic!("four images") };
+    let artifact = |image: &glowplug_convert::split::DividedImage| image.models.as_ref().unwrap().artifact;
+    assert_eq!(artifact(amd64), artifact(arm64), "equal weights, equal artifact");
+    assert_ne!(artifact(amd64), artifact(s390x));
+    assert_eq!((ppc64le.new, &ppc64le.models), (ppc64le.old, &None), "nothing to take out, nothing changed");
+
+    let models = registry.index("models", "v1").unwrap();
+    let of = |image: &glowplug_convert::split::DividedImage| (artifact(image), Some(image.platform.clone()));
+    assert_eq!(listed(&models), [of(amd64), of(arm64), of(s390x)]);
+    assert_eq!(divided.models, Digest::of(&registry.manifest("models", "v1").unwrap()));
+
+    for original in &originals {
+        let before = told(&Node::new().open(&find_for(&from, &original.platform).await).await).await;
+        let after = told(&Node::new().open(&find_for(&slim, &original.platform).await).await).await;
+        assert!(before == after, "{}", original.platform);
+    }
+    let again =
+        divide(&from, &registry.reference("models:v2"), &registry.reference("slim:v2")).await.unwrap();
+    assert_eq!(again, divided, "the same everywhere");
+
+    // Of one platform the artifact alone has the models' name.
+    let (models, slim) = (registry.reference("one:models"), registry.reference("one:slim"));
+    let one = divide_for(&[linux("arm64")], &from, &models, &slim).await.unwrap();
+    assert_eq!(one.models, artifact(arm64));
+    assert_eq!(registry.index("one", "slim").unwrap().manifests.len(), 1);
+    let error = divide_for(&[linux("ppc64le")], &from, &models, &slim).await.unwrap_err();
+    assert!(error.to_string().contains("nothing to take out"), "{error}");
 }

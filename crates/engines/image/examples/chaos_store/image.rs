@@ -6,7 +6,7 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 use glowplug_base::{ByteRange, Digest};
 use glowplug_image::LayerSpec;
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::{ByteStream, MemorySource, RangeSource, SourceError};
 use glowplug_testkit::{Layer, Tree};
 use glowplug_timeline::Cause;
@@ -94,7 +94,9 @@ pub fn spec(dir: &Path, form: usize) -> LayerSpec {
     let source = Arc::new(Spoken(MemorySource::new(FORMS[form].0, bytes)));
     LayerSpec {
         blob: digest,
+        format: LayerFormat::Tar,
         compression: FORMS[form].1,
+        diff_id: None,
         source,
         annotations: Default::default(),
         external: None,

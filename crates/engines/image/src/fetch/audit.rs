@@ -1,29 +1,40 @@
-//! Holds a layer against the table of contents that it came with, while the rest of it comes in.
+//! Holds a layer against the index that somebody published for it, while the rest of it comes in.
 //!
-//! A chain of digests proves that each chunk is what the table says. It does not prove that the table shows what the layer
-//! holds: a table could hide a file, or show one that no unpacking would give. So the whole layer streams by once, in the
-//! background, from its beginning: its bytes are hashed, its headers are compared with the table, each file's bytes with
-//! the digests of its chunks, and what is missing in the store is committed on the way. Then the table is confirmed for good,
-//! or the layer is known to contradict it: reads go on, for every byte of them matched the digest that the manifest vouches
-//! for, but the next start makes its own index, and whoever asked to be told is told.
+//! A chain of digests proves that each piece is what the index says. It does not prove that the index shows what the layer
+//! holds: it could hide a file, or show one that no unpacking would give; and whoever makes a SOCI index chooses its digests as
+//! well. So the whole layer is hashed once, in the background, and its headers are compared with the index. Then the index is
+//! confirmed for good, or the layer is known to contradict it: whoever asked to be told is told, and the next start makes its own
+//! index. Reads go on as long as every byte of them is one that the manifest vouches for; where that is not so, they end.
 //!
-//! Bytes that came before their turn come twice that way. Not compared are the contents of files that the archive holds sparse, and
-//! which chunks share a member; the digests of their chunks hold all the same.
+//! There are two ways:
+//!
+//! ```text
+//! a layer's own table (eStargz, zstd:chunked)   the layer streams by while it fills, from its beginning: such a table does not
+//!                                               say where headers lie. Each file's bytes are compared with the digests of its
+//!                                               chunks, and what is missing in the store is committed on the way.
+//! all others (SOCI, another node's)             when the layer is complete the archive is hashed out of the store, against the
+//!                                               digest in the image's configuration; see `archive`. Nothing comes twice.
+//! ```
+//!
+//! Bytes of the first kind that came before their turn come twice. Not compared are the contents of files that such an archive holds
+//! sparse, and which chunks share a member; the digests of their chunks hold all the same.
 
+mod archive;
 mod compare;
 
 use std::sync::{Arc, Weak};
 
 use glowplug_base::{Digest, Hasher};
-use glowplug_store::Layer;
+use glowplug_layer::Origin;
+use glowplug_store::{Layer, StoreError};
 
 use super::courtesy::politely;
-use super::{Fetcher, Spare, alive};
+use super::{Fetcher, Spare, Supply, alive};
 use crate::error::chain;
 use crate::ingest::{Decoder, Piece};
 use compare::Comparison;
 
-/// A layer that is something else than its table of contents says.
+/// A layer that is something else than the index says that was published for it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contradiction {
     /// The layer's blob.
@@ -32,35 +43,116 @@ pub struct Contradiction {
     pub entries: usize,
     /// The first of them, in words.
     pub first: String,
+    /// Whether files show the layer's bytes all the same. Otherwise nothing of the layer is read any more.
+    pub is_readable: bool,
+}
+
+impl Contradiction {
+    /// What a layer was found to be wrong about while it was read.
+    pub(super) fn of_distrusted(layer: &Layer) -> Option<Self> {
+        let Some(StoreError::Distrusted { layer, reason }) = layer.distrusted() else { return None };
+        Some(Self { layer, entries: 1, first: reason, is_readable: false })
+    }
+
+    fn reason(&self) -> String {
+        match self.entries {
+            0 | 1 => self.first.clone(),
+            entries => format!("{}, and {} more", self.first, entries - 1),
+        }
+    }
 }
 
 impl std::fmt::Display for Contradiction {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { layer, entries, first } = self;
-        write!(f, "layer {layer} is not what its table of contents says: {first}")?;
-        if *entries > 1 { write!(f, ", and {} more", entries - 1) } else { Ok(()) }
+        write!(f, "layer {} is not what its published index says: {}", self.layer, self.reason())
     }
 }
 
-/// Whether the layer's index is a table of contents that nobody has held against the layer.
-pub(super) fn is_due(layer: &Layer) -> bool {
-    layer.index().origin == glowplug_layer::Origin::Toc && !layer.is_confirmed()
+/// How a layer is held against its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Way {
+    /// It streams by while it fills.
+    Streaming,
+    /// It is read back when it is complete.
+    Complete,
+}
+
+/// How the layer is to be held against its index; `None` where that cannot be wrong, or turned out to be right before.
+pub(super) fn due(supply: &Supply) -> Option<Way> {
+    match supply.layer.index().origin {
+        _ if supply.layer.is_confirmed_for(supply.diff_id.as_ref()) => None,
+        Origin::Toc => Some(Way::Streaming),
+        _ => Some(Way::Complete),
+    }
+}
+
+/// What an audit found.
+#[derive(Debug)]
+struct Found {
+    /// What the index is wrong about, if anything.
+    contradiction: Option<Contradiction>,
+    /// Whose digest told; none where the layer's own did.
+    archive: Option<Digest>,
+}
+
+/// Why an audit came to no end.
+#[derive(Debug)]
+enum Trouble {
+    /// Nobody has the image open any more.
+    Closed,
+    /// Bytes did not come, or could not be read back.
+    Unable(String),
+    /// The layer is not what the manifest says, or no archive.
+    Broken(String),
 }
 
 /// Audits a layer. What cannot be finished, because bytes do not come or the image is closed, is begun anew at the next start.
-pub(super) async fn audit(fetcher: &Weak<Fetcher>, number: usize, spare: &Spare) {
-    let Some(audit) = fetcher.upgrade().map(|fetcher| Audit::new(&fetcher, number)) else { return };
-    let (mut audit, layer) = match audit {
-        Ok(begun) => begun,
-        Err(reason) => return tracing::warn!(%reason, "a layer cannot be held against its table of contents"),
+pub(super) async fn audit(fetcher: &Weak<Fetcher>, number: usize, way: Way, spare: &Spare) {
+    let outcome = match way {
+        Way::Streaming => stream_by(fetcher, number, spare).await,
+        Way::Complete => archive::audit(fetcher, number, spare).await,
     };
+    let Some(fetcher) = fetcher.upgrade() else { return };
+    let layer = &fetcher.supplies()[number].layer;
+    match (outcome, Contradiction::of_distrusted(layer)) {
+        // A lie that showed on the way.
+        (_, Some(lie)) => fetcher.contradict(lie),
+        (Ok(Found { contradiction: None, archive }), None) => fetcher.confirm(layer, archive.as_ref()),
+        (Ok(Found { contradiction: Some(contradiction), .. }), None) => {
+            if contradiction.is_readable {
+                layer.doubt(&contradiction.reason());
+            } else {
+                layer.distrust(&contradiction.reason());
+            }
+            fetcher.contradict(contradiction);
+        }
+        (Err(Trouble::Closed), None) => {}
+        (Err(Trouble::Unable(reason) | Trouble::Broken(reason)), None) => {
+            tracing::warn!(layer = %layer.index().blob, %reason, "a layer could not be held against its published index");
+        }
+    }
+}
+
+impl Fetcher {
+    /// Layers whose index somebody else made: how many are as it says, and of how many nobody knows yet.
+    pub(crate) fn audited(&self) -> (usize, usize) {
+        let contradictions = self.contradictions();
+        let is_wrong = |layer: &Layer| contradictions.iter().any(|found| found.layer == layer.index().blob);
+        let published = self.supplies().iter().filter(|supply| supply.layer.index().origin.is_published());
+        let (pending, confirmed): (Vec<_>, Vec<_>) =
+            published.filter(|supply| !is_wrong(&supply.layer)).partition(|supply| due(supply).is_some());
+        (confirmed.len(), pending.len())
+    }
+}
+
+/// Lets the whole blob stream by, hashes it and compares what it holds.
+async fn stream_by(fetcher: &Weak<Fetcher>, number: usize, spare: &Spare) -> Result<Found, Trouble> {
+    let mut audit = Audit::new(&*fetcher.upgrade().ok_or(Trouble::Closed)?, number)?;
     let mut at = 0;
-    let outcome = loop {
-        let Some(this) = alive(fetcher) else { return };
-        let bytes = match this.next_bytes(number, at, spare).await {
-            Ok(bytes) => bytes,
-            Err(error) => break Err(chain(&error)),
-        };
+    loop {
+        let this = alive(fetcher).ok_or(Trouble::Closed)?;
+        let bytes = this.next_bytes(number, at, spare).await;
+        let bytes = bytes.map_err(|error| Trouble::Unable(chain(&error)))?;
         drop(this);
         at += bytes.len() as u64;
         let step = tokio::task::spawn_blocking(move || {
@@ -72,24 +164,10 @@ pub(super) async fn audit(fetcher: &Weak<Fetcher>, number: usize, spare: &Spare)
                 }
             })
         });
-        audit = match step.await {
-            Ok(Ok(Step::On(audit))) => audit,
-            Ok(Ok(Step::End(found))) => break Ok(found),
-            Ok(Err(reason)) => break Err(reason),
-            Err(panic) => break Err(panic.to_string()),
+        audit = match step.await.map_err(|panic| Trouble::Unable(panic.to_string()))?? {
+            Step::On(audit) => audit,
+            Step::End(contradiction) => return Ok(Found { contradiction, archive: None }),
         };
-    };
-    match outcome {
-        Ok(None) => layer.confirm(),
-        Ok(Some(contradiction)) => {
-            layer.doubt(&contradiction.to_string());
-            if let Some(fetcher) = fetcher.upgrade() {
-                fetcher.contradict(contradiction);
-            }
-        }
-        Err(reason) => {
-            tracing::warn!(layer = %layer.index().blob, %reason, "a layer could not be held against its table of contents");
-        }
     }
 }
 
@@ -98,7 +176,7 @@ enum Step {
     End(Option<Contradiction>),
 }
 
-/// An audit on its way.
+/// A layer on its way by.
 struct Audit {
     layer: Arc<Layer>,
     hasher: Hasher,
@@ -107,47 +185,45 @@ struct Audit {
 }
 
 impl Audit {
-    fn new(fetcher: &Fetcher, number: usize) -> Result<(Box<Self>, Arc<Layer>), String> {
+    fn new(fetcher: &Fetcher, number: usize) -> Result<Box<Self>, Trouble> {
         let supply = &fetcher.supplies()[number];
         let layer = supply.layer.clone();
-        let audit = Self {
-            layer: layer.clone(),
-            hasher: Hasher::new(),
-            decoder: Decoder::new(supply.compression, false)?,
-            comparison: Comparison::new(layer.clone()),
-        };
-        Ok((Box::new(audit), layer))
+        let decoder = Decoder::new(supply.compression, false).map_err(Trouble::Unable)?;
+        let comparison = Comparison::of_stream(layer.clone());
+        Ok(Box::new(Self { layer, hasher: Hasher::new(), decoder, comparison }))
     }
 
-    fn push(mut self: Box<Self>, bytes: &[u8]) -> Result<Box<Self>, String> {
+    fn push(mut self: Box<Self>, bytes: &[u8]) -> Result<Box<Self>, Trouble> {
         self.hasher.update(bytes);
         let Self { decoder, comparison, .. } = &mut *self;
         let mut trouble = None;
-        decoder.push(bytes, &mut |piece| {
+        let pushed = decoder.push(bytes, &mut |piece| {
             if let Piece::Bytes(bytes) = piece
                 && let Err(reason) = comparison.push(&bytes)
             {
                 trouble = Some(reason);
             }
             trouble.is_none()
-        })?;
+        });
+        pushed.map_err(Trouble::Broken)?;
         trouble.map_or(Ok(self), Err)
     }
 
-    fn finish(mut self: Box<Self>) -> Result<Option<Contradiction>, String> {
+    fn finish(mut self: Box<Self>) -> Result<Option<Contradiction>, Trouble> {
         let blob = self.layer.index().blob;
         if std::mem::take(&mut self.hasher).finish() != blob {
-            // Not the table's fault: its chunks may all be right. Whatever it is, nothing is confirmed.
-            return Err("the layer does not match its digest".to_owned());
+            // Not the fault of a table: its chunks may all be right. Whatever it is, nothing is confirmed.
+            return Err(Trouble::Broken("the layer does not match its digest".to_owned()));
         }
         let Self { decoder, mut comparison, .. } = *self;
         let mut trouble = None;
-        decoder.finish(&mut |piece| {
+        let finished = decoder.finish(&mut |piece| {
             if let Piece::Bytes(bytes) = piece {
                 trouble = comparison.push(&bytes).err();
             }
             trouble.is_none()
-        })?;
+        });
+        finished.map_err(Trouble::Broken)?;
         trouble.map_or(Ok(()), Err)?;
         comparison.finish()
     }

@@ -1,5 +1,28 @@
 //! Work that must not take the processor from the application that is starting.
 
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Tells whether a processor is free.
+pub type Spare = Arc<dyn Fn() -> bool + Send + Sync>;
+
+/// How often to look for a free processor, and how often at most for one request: a machine that is busy for good gets
+/// its image all the same, if slowly.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOKS: usize = 15;
+
+/// Waits until a processor is free, for a while; tells whether one is.
+pub(super) async fn a_free_processor(spare: &Spare) -> bool {
+    for _ in 0..LOOKS {
+        if spare() {
+            return true;
+        }
+        // The kernel has no event for this.
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    false
+}
+
 /// The lowest priority: a thread that has it runs where nothing else wants to.
 const NICEST: i32 = 19;
 

@@ -7,17 +7,25 @@ use glowplug_layer::Recipe;
 use glowplug_store::{Claim, Layer, Ticket};
 use glowplug_timeline::Cause;
 
-/// Blob bytes of one prefetch request while the start goes on. What is asked for comes, also when a reader's request is
-/// made a moment later: three streams of 1 MiB keep it waiting for at most 25 ms of a 1 Gbit/s link.
-const STARTING_RUN_BYTES: u64 = 1024 * 1024;
-/// The same when the start is over: a round trip is small beside it.
+/// Blob bytes of the first prefetch requests: what is wanted first is behind nothing else.
+const FIRST_RUN_BYTES: u64 = 1024 * 1024;
+/// Blob bytes of one prefetch request at most while the start goes on. Each costs the registry a few milliseconds of a processor, and
+/// a far one a round trip; but what is asked for comes, also when a reader's request is made a moment later.
+const STARTING_RUN_BYTES: u64 = 4 * 1024 * 1024;
+/// Blob bytes of one prefetch request where no processor is free.
+pub(super) const BUSY_RUN_BYTES: u64 = 1024 * 1024;
+/// Blob bytes of one prefetch request when the start is over: a round trip is small beside it.
 const SETTLED_RUN_BYTES: u64 = 8 * 1024 * 1024;
-/// Blob bytes of one prefetch request, before the start is over or `settled`.
-pub(super) const fn run_bytes(settled: bool) -> u64 {
-    if settled { SETTLED_RUN_BYTES } else { STARTING_RUN_BYTES }
+/// Blob bytes of one prefetch request, before the start is over or `settled`, when `moved` bytes came already: requests
+/// grow with them.
+pub(super) fn run_bytes(settled: bool, moved: u64) -> u64 {
+    if settled { SETTLED_RUN_BYTES } else { moved.clamp(FIRST_RUN_BYTES, STARTING_RUN_BYTES) }
 }
-/// How far ahead in the profile a neighbour may stand to come along in one request.
-const PROFILE_LOOKAHEAD: usize = 64;
+/// How far ahead in the profile a neighbour may stand to come along in one request, in spans.
+const PROFILE_LOOKAHEAD: usize = 512;
+/// Bytes of the blob that nobody expects and that come along all the same, between two spans that are expected: a request of its own
+/// costs more. Never more of them than are expected.
+const MOST_GAP_BYTES: u64 = 128 * 1024;
 
 /// The plan of one image, shared by its prefetch streams.
 #[derive(Debug)]
@@ -70,9 +78,8 @@ impl Plan {
         self.lock().sweep = (layer, span);
     }
 
-    /// The next run to bring, claimed; nothing when all is here or on its way.
-    pub(super) fn next(&self, settled: bool) -> Option<(usize, Vec<Ticket>, Cause)> {
-        let limit = run_bytes(settled);
+    /// The next run to bring, of about `limit` bytes of the blob, claimed; nothing when all is here or on its way.
+    pub(super) fn next(&self, limit: u64) -> Option<(usize, Vec<Ticket>, Cause)> {
         let mut state = self.lock();
         while let Some((layer, span)) = state.profile.pop_front() {
             if let Claim::Mine(ticket) = self.layers[layer].claim(span) {
@@ -106,7 +113,7 @@ impl Plan {
         None
     }
 
-    /// A span and the neighbours behind it that the profile wants soon.
+    /// A span and those behind it that the profile wants soon, with what little lies between.
     fn expected_row(
         &self,
         profile: &mut VecDeque<(usize, usize)>,
@@ -114,19 +121,42 @@ impl Plan {
         ticket: Ticket,
         limit: u64,
     ) -> Vec<Ticket> {
-        let mut next = ticket.span() + 1;
         let mut run = vec![ticket];
+        let mut wanted = self.bytes(layer, &run);
         while self.bytes(layer, &run) < limit {
-            let Some(at) = profile.iter().take(PROFILE_LOOKAHEAD).position(|wanted| *wanted == (layer, next))
+            let next = run.last().map_or(0, |last| last.span() + 1);
+            let Some((at, span)) = self.expected_behind(profile, layer, next, wanted.min(MOST_GAP_BYTES))
             else {
                 break;
             };
+            let row = (next..=span).map_while(|span| match self.layers[layer].claim(span) {
+                Claim::Mine(ticket) => Some(ticket),
+                _ => None,
+            });
+            run.extend(row);
+            if run.last().is_none_or(|last| last.span() != span) {
+                break;
+            }
             profile.remove(at);
-            let Claim::Mine(ticket) = self.layers[layer].claim(next) else { break };
-            run.push(ticket);
-            next += 1;
+            wanted += self.layers[layer].index().spans[span].blob.len();
         }
         run
+    }
+
+    /// The first span from `next` on that the profile wants soon, and where it stands there, if no more than `gap` bytes lie before it.
+    fn expected_behind(
+        &self,
+        profile: &VecDeque<(usize, usize)>,
+        layer: usize,
+        next: usize,
+        gap: u64,
+    ) -> Option<(usize, usize)> {
+        let spans = &self.layers[layer].index().spans;
+        let from = spans.get(next)?.blob.start;
+        (next..spans.len()).take_while(|span| spans[*span].blob.start <= from + gap).find_map(|span| {
+            let mut soon = profile.iter().take(PROFILE_LOOKAHEAD);
+            soon.position(|wanted| *wanted == (layer, span)).map(|at| (at, span))
+        })
     }
 
     /// The first row of spans in `range` that nobody has or fetches.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
 use glowplug_base::ByteRange;
+use glowplug_layer::Span;
 use glowplug_source::{SourceError, read_all};
 use glowplug_store::{FlightError, Ticket};
 use glowplug_timeline::Cause;
 
-use super::Fetcher;
 use super::courtesy::politely;
+use super::memory::Room;
+use super::split::split;
+use super::{Contradiction, Fetcher};
 use crate::claim;
 use crate::decode::decode;
 use crate::error::chain;
@@ -28,14 +31,20 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
     let spans = &supply.layer.index().spans;
     let (Some(first), Some(last)) = (run.first(), run.last()) else { return };
     let range = ByteRange::new(spans[first.span()].blob.start, spans[last.span()].blob.end);
-    let room = spans[first.span()].blob.len() as usize + PIECE_BYTES;
+    let capacity = spans[first.span()].blob.len() as usize + PIECE_BYTES;
+    let room = Arc::new(
+        fetcher.scheduler.memory.room(bytes_at_once(spans, &run, cause), cause == Cause::Fault).await,
+    );
     let mut waiting: VecDeque<Ticket> = run.into();
     let mut stream = match supply.source.open(range, cause).await {
         Ok(stream) => stream,
         Err(error) => return fetcher.give_up(waiting, &error, cause),
     };
+    let mut waits = fetcher.waits.subscribe();
+    // Somebody may wait already.
+    waits.mark_changed();
     // `held` are the bytes from `held_at` on that a span still needs.
-    let (mut held, mut held_at) = (BytesMut::with_capacity(room), range.start);
+    let (mut held, mut held_at) = (BytesMut::with_capacity(capacity), range.start);
     while let Some(wanted) = waiting.front().map(|ticket| spans[ticket.span()].blob) {
         let have = held_at + held.len() as u64;
         if have >= wanted.end {
@@ -50,13 +59,21 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
             let bytes = std::mem::replace(&mut held, rest).freeze();
             let bytes = bytes.slice((wanted.start - held_at) as usize..(wanted.end - held_at) as usize);
             held_at = next.map_or(held_at, |next| next.start);
-            finish(fetcher, layer, ticket, bytes, cause).await;
+            finish(fetcher, layer, ticket, bytes, cause, room.clone()).await;
             continue;
         }
         if cause != Cause::Fault {
             fetcher.make_way(&waiting).await;
         }
-        match stream.next().await {
+        let piece = tokio::select! {
+            biased;
+            _ = waits.changed(), if cause != Cause::Fault => {
+                split(fetcher, layer, &mut waiting, have, cause);
+                continue;
+            }
+            piece = stream.next() => piece,
+        };
+        match piece {
             Some(Ok(piece)) => {
                 fetcher.came(piece.len(), cause);
                 held.extend_from_slice(&piece);
@@ -70,13 +87,28 @@ pub(super) async fn fetch(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>
     }
 }
 
-/// Decodes and commits one span off the runtime's threads. For a reader it does not wait its turn.
-async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Bytes, cause: Cause) {
+/// The most bytes that a run has in memory, encoded and decoded: a reader's spans are decoded while the next ones come, others one by one.
+fn bytes_at_once(spans: &[Span], run: &[Ticket], cause: Cause) -> u64 {
+    let bytes =
+        run.iter().map(|ticket| &spans[ticket.span()]).map(|span| span.blob.len() + span.stream.len());
+    if cause == Cause::Fault { bytes.sum() } else { bytes.max().unwrap_or(0) }
+}
+
+/// Decodes and commits one span off the runtime's threads; `memory` is what its bytes count in. For a reader it does not wait its turn.
+async fn finish(
+    fetcher: &Arc<Fetcher>,
+    layer: usize,
+    ticket: Ticket,
+    bytes: Bytes,
+    cause: Cause,
+    memory: Arc<Room>,
+) {
     let this = fetcher.clone();
     let work = async move {
+        let _memory = memory;
         let _turn = match cause {
             Cause::Fault => None,
-            _ => this.decoders.acquire().await.ok(),
+            _ => this.scheduler.decoders.acquire().await.ok(),
         };
         let supply = this.supplies[layer].clone();
         // Also after the start: the first requests want the processor as much, and idle cores are taken all the same.
@@ -84,6 +116,7 @@ async fn finish(fetcher: &Arc<Fetcher>, layer: usize, ticket: Ticket, bytes: Byt
         let (attempt, ticket) = land(&this, layer, ticket, bytes.clone(), polite).await;
         let (Err(reason), Some(ticket)) = (attempt, ticket) else { return };
         if let Some(lie) = supply.layer.distrusted() {
+            Contradiction::of_distrusted(&supply.layer).into_iter().for_each(|found| this.contradict(found));
             return ticket.fail(FlightError::io(lie.to_string()));
         }
         // Wrong bytes are asked for once more: a proxy or a cable may have garbled them. The store never sees them.
@@ -126,10 +159,20 @@ async fn land(
     let this = fetcher.clone();
     let work = move || {
         this.rooms.with(|room| match decode(&this.supplies[layer].layer, ticket.span(), &bytes, room) {
-            Ok(stream) => match ticket.commit(stream) {
-                Ok(()) => (Ok(()), None),
-                Err((ticket, error)) => (Err(chain(&error)), ticket),
-            },
+            Ok(stream) => {
+                let span = ticket.span();
+                this.seams.keep(layer, &this.supplies[layer].layer, span, stream);
+                match ticket.commit(stream) {
+                    Ok(()) => {
+                        this.seams.pack(layer, span);
+                        (Ok(()), None)
+                    }
+                    Err((ticket, error)) => {
+                        this.seams.take(layer, span);
+                        (Err(chain(&error)), ticket)
+                    }
+                }
+            }
             Err(reason) => (Err(reason), Some(ticket)),
         })
     };
@@ -140,6 +183,8 @@ async fn land(
 /// Streams a whole layer again and commits the spans that are missing.
 pub(super) async fn restream(fetcher: &Arc<Fetcher>, layer: usize, run: Vec<Ticket>, cause: Cause) {
     let supply = fetcher.supplies[layer].clone();
+    let longest = supply.layer.index().spans.iter().map(|span| span.stream.len()).max().unwrap_or(0);
+    let _room = fetcher.scheduler.memory.room(longest, cause == Cause::Fault).await;
     let mut mine: VecDeque<Ticket> = run.into();
     let size = supply.source.size();
     let mut stream = match supply.source.open(ByteRange::new(0, size), cause).await {

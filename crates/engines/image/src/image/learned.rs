@@ -26,14 +26,11 @@ impl Image {
         for noted in noted.iter().filter(|noted| noted.at_ms <= ms) {
             let entries = self.fetcher.supplies()[noted.layer].entries();
             let files = &self.placed[noted.layer];
-            let first = files.partition_point(|(end, _)| *end <= noted.data.start);
-            for (_, number) in &files[first..] {
-                let entry = &entries[*number as usize];
-                if entry.extents.first().is_none_or(|extent| extent.data >= noted.data.end) {
-                    break;
-                }
-                let Some(path) = paths.get(&(noted.layer as u32, *number)) else { continue };
-                for extent in &entry.extents {
+            let first = files.partition_point(|run| run.data.end <= noted.data.start);
+            for run in files[first..].iter().take_while(|run| run.data.start < noted.data.end) {
+                let entry = &entries[run.entry as usize];
+                let Some(path) = paths.get(&(noted.layer as u32, run.entry)) else { continue };
+                for extent in run.extents(entry) {
                     let part = ByteRange::at(extent.data, extent.len).intersect(&noted.data);
                     if part.is_empty() {
                         continue;

@@ -8,9 +8,9 @@ use zstd::stream::raw::{Decoder as ZstdDecoder, InBuffer, Operation as _, OutBuf
 
 /// Decoded bytes that travel together; large enough to amortise the queue, small enough to stay in the cache.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
-/// Least length of a span in decoded bytes. A fault costs at least one span: this is some 2 ms of a 1 Gbit/s link, and the
-/// windows cost 6 % of the stream before compression. Why not more or less: docs/decisions/0011-spans-of-half-a-mebibyte.md.
-const SPAN_BYTES: u64 = 512 * 1024;
+/// Least length of a span in decoded bytes. A fault costs at least one span: this is some 1 ms of a 1 Gbit/s link, and the
+/// windows cost 12 % of the stream before compression. Why not more or less: docs/decisions/0011-length-of-a-span.md.
+const SPAN_BYTES: u64 = 256 * 1024;
 /// Where a span is cut though there is no way in: what a fault may have to decode, and hold in memory. Every span is
 /// shorter than this and a chunk. The piece behind such a cut can only be had by streaming the whole layer.
 pub(crate) const MAX_SPAN_BYTES: u64 = 32 * 1024 * 1024;

@@ -12,7 +12,7 @@ use glowplug_tarwalk::{Limits, TarError, Walker, normalise};
 
 use super::decoder::{Piece, Way};
 use crate::ImageError;
-use crate::claim::kind;
+use crate::claim::{kind, owner};
 
 /// The image of a span is written in pieces of this size at most, so that a long span needs no long buffer.
 const WRITE_BYTES: usize = 1024 * 1024;
@@ -134,14 +134,13 @@ impl Writer {
         self.tally
             .data_file(self.cursor.aligned().unwrap_or(u64::MAX))
             .map_err(|excess| self.too_large(excess))?;
-        let narrow = |id: u64| u32::try_from(id).unwrap_or(u32::MAX - 1);
         let entry = Entry {
             path,
             kind,
             link,
             mode: entry.mode,
-            uid: narrow(entry.uid),
-            gid: narrow(entry.gid),
+            uid: owner(entry.uid),
+            gid: owner(entry.gid),
             mtime_s: entry.mtime_s,
             mtime_ns: entry.mtime_ns,
             device: (entry.dev_major, entry.dev_minor),
@@ -236,8 +235,8 @@ impl Writer {
 
 /// A layer whose bytes are all written and whose blob matched.
 pub(super) struct Written {
-    builder: LayerBuilder,
-    index: LayerIndex,
+    pub(super) builder: LayerBuilder,
+    pub(super) index: LayerIndex,
 }
 
 impl Written {

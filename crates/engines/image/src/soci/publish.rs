@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use glowplug_base::size::human;
 use glowplug_base::{Digest, Hint, Hinted};
-use glowplug_oci::{Compression, Descriptor, media};
+use glowplug_oci::{Compression, Descriptor, LayerFormat, LayerKind, media};
 use glowplug_registry::{Error, Repository, ResolvedImage, ResolvedLayer, Target};
 use glowplug_source::RangeSource;
 use glowplug_toc::index::{CONFIG, MANIFEST_MEDIA_TYPE};
@@ -177,7 +177,8 @@ pub async fn publish(
     told: &(dyn Fn(usize, &Outcome) + Sync),
 ) -> Result<Published, PublishError> {
     let refused = |source| PublishError::Push { image: image.name.clone(), source };
-    // Every index has this configuration; whether it is taken tells whether the rest will be.
+    repository.check_push().await.map_err(refused)?;
+    // Every index has this configuration.
     repository.push_blob(Bytes::from_static(CONFIG)).await.map_err(refused)?;
 
     let rewritten = |layer: &Descriptor| match format {
@@ -192,7 +193,7 @@ pub async fn publish(
         let descriptor = Descriptor { media_type: rewritten(&layer.descriptor), ..layer.descriptor.clone() };
         let compression = layer.kind.compression;
         async move {
-            let made = match skip(&descriptor, compression, grain.min_layer_bytes) {
+            let made = match skip(&descriptor, layer.kind, grain.min_layer_bytes) {
                 Some(skip) => Err(skip),
                 None => {
                     one_layer(repository, image, &descriptor, compression, &**source, grain.span_bytes)
@@ -223,8 +224,11 @@ pub async fn publish(
 }
 
 /// Whether a layer is passed over unread.
-fn skip(layer: &Descriptor, compression: Compression, min_layer_bytes: u64) -> Option<Skip> {
-    match compression {
+fn skip(layer: &Descriptor, kind: LayerKind, min_layer_bytes: u64) -> Option<Skip> {
+    match kind.compression {
+        _ if kind.format == LayerFormat::Erofs => {
+            Some(Skip::Useless("SOCI cannot describe EROFS layers".to_owned()))
+        }
         Compression::Zstd => Some(Skip::Zstd),
         _ if layer.size < min_layer_bytes => Some(Skip::Small(min_layer_bytes)),
         _ => None,

@@ -8,29 +8,18 @@ use futures::future::BoxFuture;
 use glowplug_base::{Clock, Digest};
 use glowplug_image::soci::{self, Lookup};
 use glowplug_image::{Image, LayerSpec, Opened, open};
-use glowplug_oci::{Compression, Descriptor, Manifest, media};
+use glowplug_oci::{Compression, Descriptor, LayerFormat, Manifest, media};
 use glowplug_registry::{BlobFile, Error, Fetched, Repository, Target};
 use glowplug_source::{Kind, MemorySource, RangeSource, SourceError};
-use glowplug_store::{Options, Store};
-use glowplug_testkit::{Entry, Layer, Tree};
+use glowplug_store::Store;
+use glowplug_testkit::{Layer, Tree};
 use glowplug_timeline::Timeline;
 use glowplug_toc::index::{ARTIFACT_TYPE_V1, INDEX_DIGEST_ANNOTATION};
 use glowplug_toc::ztoc::DEFAULT_SPAN_BYTES;
 use glowplug_toc::{IndexVersion, Subject, Ztoc};
 
-pub const MIB: usize = 1024 * 1024;
-
-/// Bytes that compress a little, different everywhere.
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..len).map(|_| if next() % 3 == 0 { (next() >> 20) as u8 } else { b'x' }).collect()
-}
+pub use crate::contents::{MIB, bytes};
+use crate::odd;
 
 pub fn files() -> &'static BTreeMap<String, Vec<u8>> {
     static FILES: LazyLock<BTreeMap<String, Vec<u8>>> = LazyLock::new(|| {
@@ -56,16 +45,7 @@ pub fn tar() -> Vec<u8> {
         for n in 0..300 {
             tree.symlink(&format!("l/{n}"), "../b/big");
         }
-        tree.add(Entry::dir("d").mode(0o1777).owner(5, 6).mtime(1_600_000_000, 123_456_789));
-        tree.add(
-            Entry::file("d/cap", "program").mode(0o4755).xattr("security.capability", [1, 0, 0, 2, 255]),
-        );
-        tree.add(Entry::file("./d//plain/", "").owner(1000, 100).xattr("user.note", "café"));
-        tree.hardlink("d/again", "./d/cap")
-            .add(Entry::char_device("d/null", 1, 3))
-            .add(Entry::fifo("d/fifo"));
-        tree.whiteout("d/gone").opaque("d");
-        tree.file("end", "the end");
+        odd::add(tree);
     })
 }
 
@@ -137,6 +117,10 @@ impl Repository for Shelf {
     ) -> BoxFuture<'a, Result<Vec<Descriptor>, Error>> {
         self.asked.lock().unwrap().push("referrers".to_owned());
         Box::pin(async { Ok(self.referrers.clone()) })
+    }
+
+    fn check_push(&self) -> BoxFuture<'_, Result<(), Error>> {
+        panic!("nothing is pushed")
     }
 
     fn push_blob(&self, _: Bytes) -> BoxFuture<'_, Result<Digest, Error>> {
@@ -217,15 +201,16 @@ pub struct Node {
 
 impl Node {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path(), Options::default()).unwrap());
+        let (dir, store) = odd::store();
         Self { store, _dir: dir }
     }
 
     pub async fn open(&self, layer: &Layer, lookup: Option<Arc<Lookup>>) -> Opened {
         let spec = LayerSpec {
             blob: layer.digest(),
+            format: LayerFormat::Tar,
             compression: layer.compression,
+            diff_id: Some(layer.diff_id()),
             source: memory(layer),
             annotations: Default::default(),
             external: None,
@@ -261,16 +246,7 @@ impl Node {
 
 /// Reads a piece of a file; what comes must be right. Gives whether it came.
 pub async fn check(image: &Image, name: &str, offset: usize, len: usize) -> bool {
-    let content = &files()[name];
-    let Some(id) = image.tree().find(name) else { return false };
-    let read = match image.try_read(id, offset as u64, len as u32) {
-        Some(read) => read,
-        None => image.read(id, offset as u64, len as u32).await,
-    };
-    let Ok(read) = read else { return false };
-    let from = offset.min(content.len());
-    assert!(read == content[from..(offset + len).min(content.len())], "{name} at {offset}, {len} bytes");
-    true
+    odd::check(image, files(), name, offset, len).await
 }
 
 pub fn runtime() -> tokio::runtime::Runtime {

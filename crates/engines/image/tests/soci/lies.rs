@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use glowplug_base::{Clock, Digest};
 use glowplug_image::{Image, LayerSpec, open, soci};
+use glowplug_oci::LayerFormat;
 use glowplug_source::{Fault, Faulty};
 use glowplug_timeline::Timeline;
 use glowplug_toc::{Compression as ZtocCompression, Ztoc, ZtocEntry};
@@ -123,7 +124,9 @@ async fn bytes_that_arrive_garbled_are_no_lie() {
         };
         let spec = LayerSpec {
             blob: layer.digest(),
+            format: LayerFormat::Tar,
             compression: layer.compression,
+            diff_id: None,
             source: Arc::new(Faulty::new(memory(layer), fault)),
             annotations: Default::default(),
             external: None,
@@ -228,7 +231,9 @@ proptest! {
                 let adopted = soci::adopt(&node.store, imported).unwrap();
                 let spec = LayerSpec {
                     blob: layer.digest(),
+                    format: LayerFormat::Tar,
                     compression: layer.compression,
+                    diff_id: None,
                     source: memory(layer),
                     annotations: Default::default(), external: None,
                     soci: None,

@@ -1,9 +1,14 @@
 //! SOCI indexes: what is exported can be adopted elsewhere and reads as the layer says; lies are found out.
 #![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for tests")]
 
+mod audit;
+#[path = "../shared/contents.rs"]
+mod contents;
 mod fixture;
 mod lies;
 mod lookup;
+#[path = "../shared/odd.rs"]
+mod odd;
 
 use std::sync::Arc;
 

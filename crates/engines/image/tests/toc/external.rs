@@ -5,7 +5,7 @@ use std::sync::Arc;
 use glowplug_base::{Clock, Digest};
 use glowplug_image::toc::External;
 use glowplug_image::{LayerSpec, Opened, open};
-use glowplug_oci::{Compression, Descriptor, Manifest, Source, media};
+use glowplug_oci::{Compression, Descriptor, LayerFormat, Manifest, Source, media};
 use glowplug_registry::Client;
 use glowplug_source::MemorySource;
 use glowplug_testkit::TestRegistry;
@@ -45,7 +45,9 @@ async fn opened(apart: &Apart, node: &Node, registry: &TestRegistry, tag: Option
     let repository = client.open(&source).await.unwrap();
     let spec = LayerSpec {
         blob: Digest::of(&apart.layer),
+        format: LayerFormat::Tar,
         compression: Compression::Gzip,
+        diff_id: None,
         source: Arc::new(MemorySource::new("blob", apart.layer.clone())),
         annotations: [(TOC_DIGEST_ANNOTATION.to_owned(), apart.document.clone())].into(),
         external: tag.map(|tag| Arc::new(External::new(repository, tag))),

@@ -5,34 +5,24 @@ use std::sync::{Arc, LazyLock};
 
 use glowplug_base::{ByteRange, Clock, Digest};
 use glowplug_image::{Image, LayerSpec, Opened, Spare, open};
-use glowplug_oci::Compression;
+use glowplug_oci::{Compression, LayerFormat};
 use glowplug_source::{MemorySource, RangeSource};
-use glowplug_store::{Options, Store};
+use glowplug_store::Store;
 use glowplug_tarwalk::{Kind, Limits, Walker};
-use glowplug_testkit::{Entry, Layer, Tree};
+use glowplug_testkit::{Layer, Tree};
 use glowplug_timeline::Timeline;
 use glowplug_toc::estargz;
 use glowplug_toc::files::{Dialect, Toc, TocChunk, TocEntry};
 use glowplug_toc::zstd_chunked;
 use glowplug_toc::{EntryKind, Timestamp};
 
-pub const MIB: usize = 1024 * 1024;
+pub use crate::contents::{MIB, bytes};
+use crate::odd;
+
 /// Bytes of a chunk in the layers here.
 const CHUNK_BYTES: u64 = 512 * 1024;
 /// Length of a block of a tar.
 const BLOCK_BYTES: u64 = 512;
-
-/// Bytes that compress a little, different everywhere.
-pub fn bytes(seed: u64, len: usize) -> Vec<u8> {
-    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    let mut next = || {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state
-    };
-    (0..len).map(|_| if next() % 3 == 0 { (next() >> 20) as u8 } else { b'x' }).collect()
-}
 
 /// The files of every layer here.
 pub fn files() -> &'static BTreeMap<String, Vec<u8>> {
@@ -63,16 +53,7 @@ pub fn tar() -> Vec<u8> {
             tree.file(name, content);
         }
         tree.symlink("l", "b/big");
-        tree.add(Entry::dir("d").mode(0o1777).owner(5, 6).mtime(1_600_000_000, 123_456_789));
-        tree.add(
-            Entry::file("d/cap", "program").mode(0o4755).xattr("security.capability", [1, 0, 0, 2, 255]),
-        );
-        tree.add(Entry::file("./d//plain/", "").owner(1000, 100).xattr("user.note", "café"));
-        tree.hardlink("d/again", "./d/cap")
-            .add(Entry::char_device("d/null", 1, 3))
-            .add(Entry::fifo("d/fifo"));
-        tree.whiteout("d/gone").opaque("d");
-        tree.file("end", "the end");
+        odd::add(tree);
     })
 }
 
@@ -199,15 +180,16 @@ pub struct Node {
 
 impl Node {
     pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let store = Arc::new(Store::open(dir.path(), Options::default()).unwrap());
+        let (dir, store) = odd::store();
         Self { store, _dir: dir }
     }
 
     pub async fn open(&self, made: &Made) -> Opened {
         let spec = LayerSpec {
             blob: made.digest(),
+            format: LayerFormat::Tar,
             compression: made.compression,
+            diff_id: None,
             source: made.source(),
             annotations: made.annotations.clone(),
             external: None,
@@ -224,14 +206,5 @@ pub fn free() -> Spare {
 
 /// Reads a piece of a file; what comes must be right. Gives whether it came.
 pub async fn check(image: &Image, name: &str, offset: usize, len: usize) -> bool {
-    let content = &files()[name];
-    let Some(id) = image.tree().find(name) else { return false };
-    let read = match image.try_read(id, offset as u64, len as u32) {
-        Some(read) => read,
-        None => image.read(id, offset as u64, len as u32).await,
-    };
-    let Ok(read) = read else { return false };
-    let from = offset.min(content.len());
-    assert!(read == content[from..(offset + len).min(content.len())], "{name} at {offset}, {len} bytes");
-    true
+    odd::check(image, files(), name, offset, len).await
 }

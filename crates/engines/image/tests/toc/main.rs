@@ -1,9 +1,13 @@
 //! Layers that carry a table of contents: lazy at the first start, equal to their archive, and held against it while they fill.
 #![allow(clippy::unwrap_used, reason = "clippy does not take the functions beside the tests for tests")]
 
+#[path = "../shared/contents.rs"]
+mod contents;
 mod external;
 mod fixture;
 mod lies;
+#[path = "../shared/odd.rs"]
+mod odd;
 
 use std::time::Duration;
 

@@ -2,10 +2,10 @@
 
 /// A slice with checked access.
 #[derive(Clone, Copy)]
-pub(super) struct Bytes<'a>(pub(super) &'a [u8]);
+pub(crate) struct Bytes<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Bytes<'a> {
-    pub(super) fn take(self, offset: usize, bytes: usize) -> Option<Self> {
+    pub(crate) fn take(self, offset: usize, bytes: usize) -> Option<Self> {
         self.0.get(offset..offset.checked_add(bytes)?).map(Bytes)
     }
 
@@ -13,19 +13,19 @@ impl<'a> Bytes<'a> {
         self.take(offset, N)?.0.try_into().ok()
     }
 
-    pub(super) fn u8(self, offset: usize) -> Option<u8> {
+    pub(crate) fn u8(self, offset: usize) -> Option<u8> {
         self.0.get(offset).copied()
     }
 
-    pub(super) fn u16(self, offset: usize) -> Option<u16> {
+    pub(crate) fn u16(self, offset: usize) -> Option<u16> {
         self.array(offset).map(u16::from_le_bytes)
     }
 
-    pub(super) fn u32(self, offset: usize) -> Option<u32> {
+    pub(crate) fn u32(self, offset: usize) -> Option<u32> {
         self.array(offset).map(u32::from_le_bytes)
     }
 
-    pub(super) fn u64(self, offset: usize) -> Option<u64> {
+    pub(crate) fn u64(self, offset: usize) -> Option<u64> {
         self.array(offset).map(u64::from_le_bytes)
     }
 }

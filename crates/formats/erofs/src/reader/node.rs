@@ -1,11 +1,13 @@
 //! Single inodes and what hangs on them: attributes, chunk tables, directory blocks, link targets.
 
+use super::attribute::Header;
 use super::bytes::Bytes;
+use super::dirent::{Dirent, dirents};
 use super::{ReadError, Walk, spend};
 use crate::format::{
-    BLOCK, BLOCK_BITS, BLOCK_BYTES, CHUNK_BITS_MASK, CHUNK_INDEX_BYTES, CHUNK_INDEXES, DIRENT_BYTES,
-    INODE_EXTENDED_BYTES, INODE_SLOT_BYTES, LAYOUT_CHUNK_BASED, LAYOUT_FLAT_INLINE, LAYOUT_FLAT_PLAIN,
-    MAX_NAME_BYTES, MAX_SYMLINK_BYTES, NULL_BLOCK, XATTR_ENTRY_BYTES, XATTR_HEADER_BYTES, XATTR_PREFIXES,
+    BLOCK, BLOCK_BITS, BLOCK_BYTES, CHUNK_BITS_MASK, CHUNK_INDEX_BYTES, CHUNK_INDEXES, INODE_EXTENDED_BYTES,
+    INODE_SLOT_BYTES, LAYOUT_CHUNK_BASED, LAYOUT_FLAT_INLINE, LAYOUT_FLAT_PLAIN, MAX_SYMLINK_BYTES,
+    NULL_BLOCK, XATTR_ENTRY_BYTES, XATTR_HEADER_BYTES,
 };
 use crate::model::{Content, DataExtent, DeviceNumber, Inode, kind};
 
@@ -93,17 +95,11 @@ impl Walk<'_> {
         }
         let mut offset = XATTR_HEADER_BYTES;
         while offset < head.xattr_bytes {
-            let name_bytes = usize::from(body.u8(offset).ok_or(outside.clone())?);
-            let prefix_index = body.u8(offset + 1).ok_or(outside.clone())?;
-            let value_bytes = usize::from(body.u16(offset + 2).ok_or(outside.clone())?);
-            let rest = body.take(offset + XATTR_ENTRY_BYTES, name_bytes).ok_or(outside.clone())?;
-            let value_offset = offset + XATTR_ENTRY_BYTES + name_bytes;
-            let value = body.take(value_offset, value_bytes).ok_or(outside.clone())?;
-            let prefix = XATTR_PREFIXES.iter().find(|(index, ..)| *index == prefix_index);
-            let (_, prefix, _) =
-                prefix.ok_or(ReadError::Corrupt { number, what: "unknown namespace of an attribute" })?;
-            xattrs.push(([prefix, rest.0].concat(), value.0.to_vec()));
-            offset = (value_offset + value_bytes).next_multiple_of(4);
+            let header =
+                body.take(offset, XATTR_ENTRY_BYTES).and_then(Header::parse).ok_or(outside.clone())?;
+            let raw = body.take(offset + XATTR_ENTRY_BYTES, header.body_bytes()).ok_or(outside.clone())?;
+            xattrs.push(header.attribute(raw.0, number)?);
+            offset += header.bytes();
         }
         Ok(xattrs)
     }
@@ -193,35 +189,13 @@ impl Walk<'_> {
         let mut left = self.left;
         for block in 0..head.size.div_ceil(BLOCK_BYTES) {
             let raw = self.flat_block(&head, block)?;
-            let names_start = usize::from(raw.u16(8).ok_or(corrupt("truncated directory"))?);
-            let count = names_start / DIRENT_BYTES;
-            if count == 0 || names_start % DIRENT_BYTES != 0 || names_start > raw.0.len() {
-                return Err(corrupt("impossible count of entries"));
-            }
-            spend(&mut left.entries, count, "directory entries")?;
-            for entry in 0..count {
-                let at = entry * DIRENT_BYTES;
-                let start = raw.u16(at + 8).map_or(0, usize::from);
-                let end =
-                    if entry + 1 == count { None } else { raw.u16(at + DIRENT_BYTES + 8).map(usize::from) };
-                let name = raw.0.get(start..end.unwrap_or(raw.0.len())).filter(|_| start >= names_start);
-                let mut name = name.ok_or(corrupt("name outside its block"))?;
-                if end.is_none() {
-                    // The last name of a block ends with the block or at the first zero.
-                    name = name.split(|&byte| byte == 0).next().unwrap_or(name);
-                }
-                if name.is_empty()
-                    || name.len() > MAX_NAME_BYTES
-                    || name.iter().any(|b| matches!(b, 0 | b'/'))
-                {
-                    return Err(corrupt("impossible name"));
-                }
+            let found = dirents(raw, number)?;
+            spend(&mut left.entries, found.len(), "directory entries")?;
+            for Dirent { name, child, file_type } in found {
                 if entries.last().is_some_and(|(last, ..)| last.as_slice() >= name) {
                     return Err(corrupt("names out of order"));
                 }
                 spend(&mut left.bytes, name.len(), "bytes of names, attributes and links")?;
-                let child = raw.u64(at).ok_or(corrupt("truncated directory"))?;
-                let file_type = raw.u8(at + 10).ok_or(corrupt("truncated directory"))?;
                 entries.push((name.to_vec(), child, file_type));
             }
         }

@@ -8,7 +8,7 @@ use glowplug_image::{Image, LayerSpec, toc};
 use glowplug_store::Store;
 use glowplug_timeline::Timeline;
 
-use crate::node::Located;
+use crate::node::{Located, Neighbours};
 use crate::output::Output;
 
 /// Opens the image in the node's store, and says what has to stream by for that, and why.
@@ -20,7 +20,7 @@ pub async fn open(
 ) -> anyhow::Result<Image> {
     store.enforce_quota()?;
     let mut layers = located.layers();
-    let streaming = streaming(store, &layers).await;
+    let streaming = streaming(store, &layers, &located.neighbours).await;
     if !streaming.is_empty() {
         output.note(format!(
             "{}: {} of {} layers have no index anywhere, so {} stream by once: the list of a layer's files is spread over all of it; \
@@ -34,12 +34,18 @@ pub async fn open(
     for (number, layer) in layers.iter_mut().enumerate() {
         layer.source = output.progress().metered(number, layer.source.clone());
     }
-    Ok(glowplug_image::open_with(store, &layers, &located.models, timeline).await?.image)
+    let neighbours = &*located.neighbours;
+    let opened =
+        glowplug_image::open_with(store, &layers, &located.models, neighbours.asked(), timeline).await?;
+    if opened.streamed > 0 {
+        neighbours.offer_indexes(&opened.image).await;
+    }
+    Ok(opened.image)
 }
 
 /// Sizes of the layers that nobody has an index of, as far as that can be known before they are asked for: one that proves unusable adds
 /// its layer.
-async fn streaming(store: &Store, layers: &[LayerSpec]) -> Vec<u64> {
+async fn streaming(store: &Store, layers: &[LayerSpec], neighbours: &Neighbours) -> Vec<u64> {
     let mut sizes = Vec::new();
     let mut seen = HashSet::new();
     for layer in layers.iter().filter(|layer| seen.insert(layer.blob)) {
@@ -53,7 +59,8 @@ async fn streaming(store: &Store, layers: &[LayerSpec]) -> Vec<u64> {
             Some(soci) => soci.listed(&layer.blob, size).await.is_some(),
             None => false,
         };
-        if !published {
+        let offered = async || neighbours.look_for_index(layer.blob, size).await.is_some();
+        if !published && (store.distrusts(&layer.blob) || !offered().await) {
             sizes.push(size);
         }
     }

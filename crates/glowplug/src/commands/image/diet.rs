@@ -6,15 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use glowplug_base::Clock;
-use glowplug_base::size::human;
 use glowplug_convert::diet::{Contents, Facts, Inventory, examine};
 use glowplug_image::profile::shared;
 use glowplug_image::{Image, Profile};
 use glowplug_registry::ResolvedImage;
-use glowplug_store::Store;
 use glowplug_timeline::Timeline;
 
-use super::split;
+use super::{browse, split};
 use crate::cli::{DietArgs, Global};
 use crate::commands::runtime;
 use crate::diet::{Report, document, page, table};
@@ -26,61 +24,34 @@ pub fn diet(global: &Global, args: &DietArgs, output: &Output, clock: Clock) -> 
     let store = open_store(global)?;
     let timeline = Timeline::new(clock);
     runtime()?.block_on(async {
-        let located = locate(&store, &args.registry, &args.image, &timeline).await?;
-        let image = open(&store, &located, output, &timeline).await?;
         if let Some(to) = &args.split.split_models {
-            return split::split(args, to, &located, &image, output).await;
+            return split::split(args, to, &store, output, &timeline).await;
         }
+        let located = locate(&store, &args.registry, &args.image, &timeline).await?;
+        let image = Arc::new(browse::open(&store, &located, output, &timeline).await?);
         let mut profiles = profiles(&store, located.image.manifest_digest);
         if profiles.is_empty() {
             // What this node has not learned another may have published.
             let (manifest, command) = (&located.image.manifest_digest, shared::command(None, &[]));
             profiles.extend(shared::find(&*located.repository, manifest, &command).await);
         }
-        report(args, &located.image, image, profiles, output).await
+        report(args, &located, image, profiles, output).await
     })
-}
-
-/// Opens the image, and says what that moves.
-async fn open(
-    store: &Arc<Store>,
-    located: &Located,
-    output: &Output,
-    timeline: &Timeline,
-) -> anyhow::Result<Arc<Image>> {
-    store.enforce_quota()?;
-    let mut layers = located.layers();
-    for (number, layer) in layers.iter_mut().enumerate() {
-        layer.source = output.progress().metered(number, layer.source.clone());
-    }
-    let unknown: Vec<u64> = layers
-        .iter()
-        .filter(|layer| store.layer(&layer.blob).is_none())
-        .map(|layer| layer.source.size())
-        .collect();
-    if !unknown.is_empty() {
-        output.note(format!(
-            "{} of {} layers have no index here, {}: those without a published one stream by once, and are kept",
-            unknown.len(),
-            layers.len(),
-            human(unknown.iter().sum())
-        ));
-    }
-    let opened = glowplug_image::open(store, &layers, timeline).await?;
-    Ok(Arc::new(opened.image))
 }
 
 async fn report(
     args: &DietArgs,
-    resolved: &ResolvedImage,
+    located: &Located,
     image: Arc<Image>,
     profiles: Vec<Profile>,
     output: &Output,
 ) -> anyhow::Result<()> {
-    let with_contents = !args.no_contents;
+    let (with_contents, resolved) = (!args.no_contents, &located.image);
+    let artifact = located.artifact()?;
     // Reading and hashing take as long as the disk does.
     let looked = tokio::task::spawn_blocking(move || {
-        let indexes: Vec<_> = image.layers().map(|layer| layer.index()).collect();
+        // What lies beside the image is no part of it, and costs a pull of it nothing.
+        let indexes: Vec<_> = image.own_layers().map(|layer| layer.index()).collect();
         let inventory = Inventory::of(&indexes, image.tree(), &profiles);
         let contents = with_contents.then(|| Contents::look(&image, &inventory)).transpose();
         contents.map(|contents| (inventory, contents))
@@ -99,6 +70,7 @@ async fn report(
         contents: contents.as_ref(),
         diet: &diet,
         made_by: &made_by,
+        beside: artifact.as_ref(),
     };
     if let Some(file) = &args.html {
         std::fs::write(file, page(&report, args.top)).with_context(|| format!("write {}", file.display()))?;

@@ -5,8 +5,9 @@ use std::fmt::{Display, Write as _};
 
 use glowplug_base::name::printable;
 use glowplug_base::size::human;
+use glowplug_image::models::MODELS_ANNOTATION;
 use glowplug_image::toc;
-use glowplug_oci::{Compression, Descriptor, Platform};
+use glowplug_oci::{Compression, Descriptor, LayerFormat, Platform};
 use glowplug_registry::{ResolvedImage, ResolvedLayer};
 use glowplug_toc::index::INDEX_DIGEST_ANNOTATION;
 use glowplug_toc::{IndexVersion, SociIndex};
@@ -15,7 +16,7 @@ use serde_json::{Value, json};
 use super::diet::made_by;
 use crate::cli::InspectArgs;
 use crate::commands::runtime;
-use crate::node::{Located, look_up};
+use crate::node::{Artifact, Located, file_document, look_up};
 use crate::output::Output;
 use crate::page::words::shorten;
 
@@ -35,7 +36,8 @@ pub fn inspect(args: &InspectArgs, output: &Output) -> anyhow::Result<()> {
         let located = look_up(&args.registry, &args.image).await?;
         let soci = located.soci();
         let beside = Beside::look(&located).await;
-        let facts = Facts { image: &located.image, soci: soci.index().await, beside };
+        let artifact = located.artifact().map_err(|error| format!("{error:#}"));
+        let facts = Facts { image: &located.image, soci: soci.index().await, beside, artifact };
         output.result(facts.text(output.style().width).trim_end());
         output.document(&facts.document());
         Ok(())
@@ -96,6 +98,8 @@ struct Facts<'a> {
     image: &'a ResolvedImage,
     soci: Option<&'a SociIndex>,
     beside: Beside,
+    /// The model artifact that it names, or why what it says of one makes no sense.
+    artifact: Result<Option<Artifact>, String>,
 }
 
 impl Facts<'_> {
@@ -141,12 +145,32 @@ impl Facts<'_> {
         for (number, (layer, made_by)) in image.layers.iter().zip(made_by(image)).enumerate() {
             self.layer(&mut text, number, layer, made_by.as_deref(), width);
         }
-        text.pairs("annotations", &image.manifest.annotations);
+        // What it says of models is told below.
+        let mut annotations = image.manifest.annotations.clone();
+        annotations.remove(MODELS_ANNOTATION);
+        text.pairs("annotations", &annotations);
         if let Some(index) = &image.index {
             text.pairs("of the index", &index.annotations);
         }
+        self.models(&mut text);
         self.beside(&mut text);
         text.0
+    }
+
+    /// The files that lie beside the image and belong to it.
+    fn models(&self, text: &mut Text) {
+        let artifact = match &self.artifact {
+            Ok(Some(artifact)) => artifact,
+            Ok(None) => return,
+            Err(trouble) => return text.list("models", [trouble.clone()]),
+        };
+        let files = &artifact.models.files;
+        let reference = printable(artifact.reference.as_bytes());
+        text.line("models", format!("{}, {} in {reference}", files.len(), human(artifact.bytes())));
+        for file in files {
+            let path = printable(file.path.as_bytes());
+            let _ = writeln!(text.0, "{:5}{} {:>8}  {path}", "", file.digest, human(file.size));
+        }
     }
 
     fn config(&self, text: &mut Text) {
@@ -177,6 +201,9 @@ impl Facts<'_> {
     ) {
         let Descriptor { digest, size, media_type, annotations, .. } = &layer.descriptor;
         let mut how = vec![compression(layer.kind.compression).to_owned()];
+        if layer.kind.format == LayerFormat::Erofs {
+            how.push("EROFS image".to_owned());
+        }
         how.extend(toc::kind(layer.kind.compression, annotations).map(|kind| format!("{kind} table")));
         if let Some(ztoc) = self.soci.and_then(|index| index.ztoc_of(digest)) {
             how.push(format!("zTOC of {}", human(ztoc.size)));
@@ -235,6 +262,7 @@ impl Facts<'_> {
             json!({ "version": version, "digest": digest, "layers": index.ztocs.len(), "build_tool": index.build_tool,
                 "bytes": index.ztocs.iter().map(|ztoc| ztoc.size).sum::<u64>() })
         });
+        let models = self.artifact.iter().flatten().next().map(|artifact| artifact.document(file_document));
         // The configuration as it is, since it may say more than this program knows.
         let configuration: Value = serde_json::from_slice(&image.config_bytes).unwrap_or_default();
         let platforms: Vec<String> = self.platforms().iter().map(ToString::to_string).collect();
@@ -243,6 +271,7 @@ impl Facts<'_> {
             "configuration_digest": image.manifest.config.digest, "configuration": configuration,
             "layers": layers.collect::<Vec<_>>(), "annotations": image.manifest.annotations,
             "index_annotations": image.index.as_ref().map(|index| &index.annotations),
+            "models": models, "models_trouble": self.artifact.as_ref().err(),
             "soci": soci, "referrers": referrers.collect::<Vec<_>>(), "referrers_trouble": self.beside.trouble })
     }
 }

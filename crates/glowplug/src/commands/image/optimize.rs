@@ -21,6 +21,14 @@ pub fn optimize(
     output: &Output,
     clock: Clock,
 ) -> anyhow::Result<ExitCode> {
+    if !args.dry_run {
+        // A refusal is heard before the image is started.
+        runtime()?.block_on(async {
+            let located = look_up(&args.run.registry, &args.run.image).await?;
+            let taken = located.repository.check_push().await;
+            taken.with_context(|| format!("publish the start profile of {}", located.image.name))
+        })?;
+    }
     let profile = match &args.profile {
         Some(file) => {
             let bytes = std::fs::read(file).with_context(|| format!("read {}", file.display()))?;

@@ -33,6 +33,10 @@ impl RangeSource for Metered {
         self.inner.name()
     }
 
+    fn host(&self) -> &str {
+        self.inner.host()
+    }
+
     fn size(&self) -> u64 {
         self.inner.size()
     }

@@ -75,6 +75,8 @@ impl External {
             .spawn()
             .map_err(CreateError::io("run the container runtime"))?;
         loop {
+            // Asked first: the file of a runtime that has ended by now is there.
+            let ended = child.try_wait().map_err(CreateError::io("wait for the container runtime"))?;
             if let Ok(text) = fs::read_to_string(&pid_file)
                 && let Ok(pid) = text.trim().parse()
             {
@@ -82,9 +84,7 @@ impl External {
                 let _ = self.phase.send(Phase::Running { at_ns: now_ns() });
                 break;
             }
-            if let Some(status) =
-                child.try_wait().map_err(CreateError::io("wait for the container runtime"))?
-            {
+            if let Some(status) = ended {
                 let message =
                     format!("{} ended with {status} before the container ran", self.program.display());
                 return Err(CreateError::Step {

@@ -143,3 +143,44 @@ async fn a_line_that_came_before_the_question_counts() {
     let context = Context { logs: Some(logs), ..context(NO_PROGRESS, Duration::from_secs(1)) };
     wait(&Probe::parse("log:Uvicorn running").unwrap(), context).await.unwrap();
 }
+
+/// The context of a container that has ended by now.
+fn ended(logs: &Logs) -> Context<'static> {
+    let alive = Box::pin(std::future::ready(Exit::from_code(0)));
+    Context { logs: Some(logs.clone()), alive, ..context(NO_PROGRESS, Duration::from_secs(60)) }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_words_of_an_ended_container_may_take_their_time() {
+    let logs = Logs::new();
+    let (from, mut to) = tokio::io::duplex(64);
+    tokio::spawn(logs.pump(from, None::<Vec<u8>>));
+    let probe = Probe::parse("log:^up$").unwrap();
+    let late = async {
+        tokio::time::advance(Duration::from_secs(30)).await;
+        to.write_all(b"up").await.unwrap();
+        drop(to);
+    };
+    let (readied, ()) = tokio::join!(wait(&probe, ended(&logs)), late);
+    readied.unwrap();
+
+    // Output that says something else is waited for as long, and then it is over.
+    let (from, mut to) = tokio::io::duplex(64);
+    tokio::spawn(logs.pump(from, None::<Vec<u8>>));
+    let never = Probe::parse("log:never").unwrap();
+    let late = async {
+        tokio::time::advance(Duration::from_secs(30)).await;
+        to.write_all(b"last").await.unwrap();
+        drop(to);
+    };
+    let (error, ()) = tokio::join!(wait(&never, ended(&logs)), late);
+    assert_eq!(error.unwrap_err().lines(), ["up", "last"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_line_counts_though_nobody_reads_what_is_passed_on() {
+    let logs = Logs::new();
+    let (sink, _unread) = tokio::io::duplex(1);
+    tokio::spawn(logs.pump(&b"up\n"[..], Some(sink)));
+    wait(&Probe::parse("log:^up$").unwrap(), ended(&logs)).await.unwrap();
+}

@@ -47,6 +47,7 @@ pub const ALL: &[(&str, Case)] = cases![
     probes_find_readiness_on_the_host_network,
     an_isolated_network_has_loopback_and_published_ports,
     an_early_end_is_not_readiness,
+    what_an_ended_container_said_counts,
     gpu_descriptions_and_hooks_apply,
     an_external_runtime_is_driven,
     create_time,
@@ -268,7 +269,7 @@ async fn streams_are_pipes() {
 async fn signals_reach_the_program() {
     let rig = Rig::script("trap 'echo bye; exit 3' TERM; echo up; while :; do sleep 0.01; done");
     let (container, logs) = rig.start().await.unwrap();
-    let context = Context::of(&container, Some(logs.clone()), &|| 0, PATIENCE).unwrap();
+    let context = Context::of(&container, Some(logs.clone()), &|| 0, PATIENCE);
     ready::wait(&Probe::parse("log:^up$").unwrap(), context).await.unwrap();
     container.kill(15).unwrap();
     assert_eq!(container.wait().await.code, 3);
@@ -319,7 +320,7 @@ async fn the_binary_cannot_be_written_from_inside() {
     let port = free_port().to_string();
     let rig = Rig::new(&["/proc/self/exe", "__serve", &port]);
     let (container, logs) = rig.start().await.unwrap();
-    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE).unwrap();
+    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE);
     ready::wait(&Probe::parse("log:listening").unwrap(), context).await.unwrap();
     // Truncating asks the mount before it asks whether the file is being executed.
     let attempt = "sh -c ': > /proc/1/exe' 2>&1 | grep -q 'Read-only file system'";
@@ -362,7 +363,7 @@ async fn probes_find_readiness_on_the_host_network() {
         (format!("v2:{port}/any"), None),
         ("exec:test -d /proc/1".to_owned(), None),
     ] {
-        let context = Context::of(&container, Some(logs.clone()), &|| 0, PATIENCE).unwrap();
+        let context = Context::of(&container, Some(logs.clone()), &|| 0, PATIENCE);
         let readied = ready::wait(&Probe::parse(&text).unwrap(), context)
             .await
             .unwrap_or_else(|e| panic!("{text}: {e}"));
@@ -376,7 +377,7 @@ async fn an_isolated_network_has_loopback_and_published_ports() {
     rig.options.network = Network::Isolated;
     rig.options.user = Some("svc".into());
     let (container, logs) = rig.start().await.unwrap();
-    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE).unwrap();
+    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE);
     ready::wait(&Probe::parse("http://:80/").unwrap(), context).await.unwrap();
     let port = Port::parse("127.0.0.1:0:80").unwrap();
     let forwarder = Forwarder::open(port, container.dialer().unwrap()).await.unwrap();
@@ -395,11 +396,31 @@ async fn an_isolated_network_has_loopback_and_published_ports() {
 async fn an_early_end_is_not_readiness() {
     let rig = Rig::script("echo no model; exit 3");
     let (container, logs) = rig.start().await.unwrap();
-    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE).unwrap();
+    let context = Context::of(&container, Some(logs), &|| 0, PATIENCE);
     let error = ready::wait(&Probe::Tcp(1), context).await.unwrap_err();
     assert_eq!(error.to_string(), "container exited with code 3 before it was ready");
     assert_eq!(error.lines(), ["no model"]);
     assert!(matches!(error, ReadyError::Exited { .. }));
+}
+
+async fn what_an_ended_container_said_counts() {
+    for network in [Network::Host, Network::Isolated] {
+        let mut rig = Rig::script("echo up; seq 1000");
+        rig.options.network = network;
+        let probe = Probe::parse("log:^up$").unwrap();
+        let mut container = rig.create().await.unwrap();
+        let logs = rig::follow(&mut container);
+        probe.notice(&logs);
+        container.start().await.unwrap();
+        assert_eq!(container.wait().await.code, 0);
+        logs.closed().await;
+        // Its network is gone by now, and the line no longer among those kept.
+        let context = Context::of(&container, Some(logs.clone()), &|| 0, PATIENCE);
+        ready::wait(&probe, context).await.unwrap();
+        let context = Context::of(&container, Some(logs), &|| 0, PATIENCE);
+        let error = ready::wait(&Probe::Tcp(1), context).await.unwrap_err();
+        assert!(matches!(error, ReadyError::Exited { .. }), "{error}");
+    }
 }
 
 async fn gpu_descriptions_and_hooks_apply() {

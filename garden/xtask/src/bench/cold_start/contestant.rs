@@ -64,10 +64,10 @@ impl Original<'_> {
 }
 
 impl Contestant {
-    /// One run; `bystanders` are processes that have no part in it.
-    pub fn run(&self, rig: &Rig, image: Name, bystanders: &[u32]) -> anyhow::Result<Outcome> {
+    /// One run.
+    pub fn run(&self, rig: &Rig, image: Name) -> anyhow::Result<Outcome> {
         let node = Node::start(&*self.peer, &rig.registry_addr())?;
         rig.drop_caches_but(&self.served)?;
-        measure::peer(rig, &node, image, &self.reference, &self.manifest, bystanders)
+        measure::peer(rig, &node, image, &self.reference, &self.manifest)
     }
 }

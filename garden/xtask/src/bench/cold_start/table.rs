@@ -44,7 +44,7 @@ pub fn print(summary: &[Summary], runs: &Runs, verdicts: &[Verdict]) {
         "{:<26}{:>22}{:>10}{:>22}{:>8}{:>8}{:>11}{:>11}",
         "", "first answer s", "MB then", "every byte here s", "CPU s", "in all", "loader MB", "server MB"
     );
-    let range = |spread: &Spread| format!("{:.2} ({:.2}-{:.2})", spread.median, spread.min, spread.max);
+    let range = |spread: &Spread| spread.shown(2);
     for row in summary {
         let never = if row.case.is_lazy_peer() { "never" } else { "-" };
         println!(

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use anyhow::Context;
 
-use super::{Peer, Place, program};
+use super::{Peer, Place, program, snapshotter};
 use crate::images::layout::{Layout, Manifest};
 use crate::interrupt::Partial;
 use crate::step;
@@ -49,24 +49,13 @@ impl Peer for Soci {
     }
 
     fn daemon(&self, place: &Place<'_>) -> anyhow::Result<Command> {
-        let (settings, registry) = (place.settings.join("config.toml"), place.registry);
+        let registry = place.registry;
         // With the scheme: without it every layer is pulled whole, and nothing says so.
-        std::fs::write(
-            &settings,
-            format!(
-                "[prefetch]\nenable = true\n[pull_modes.soci_v2]\nenable = true\n\
-                 [[resolver.host.\"{registry}\".mirrors]]\nhost = \"http://{registry}\"\ninsecure = true\n"
-            ),
-        )?;
-        let mut command = Command::new(program("soci", "soci-snapshotter-grpc"));
-        command
-            .arg("--address")
-            .arg(place.socket)
-            .arg("--root")
-            .arg(place.store)
-            .arg("--config")
-            .arg(settings);
-        Ok(command)
+        let settings = format!(
+            "[prefetch]\nenable = true\n[pull_modes.soci_v2]\nenable = true\n\
+             [[resolver.host.\"{registry}\".mirrors]]\nhost = \"http://{registry}\"\ninsecure = true\n"
+        );
+        snapshotter("soci", "soci-snapshotter-grpc", place, &settings)
     }
 
     fn mounts(&self, image: &Manifest) -> usize {

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use super::{Peer, Place, program};
+use super::{Peer, Place, program, snapshotter};
 use crate::images::layout::{Layout, Manifest};
 use crate::step;
 
@@ -35,21 +35,11 @@ impl Peer for Stargz {
     }
 
     fn daemon(&self, place: &Place<'_>) -> anyhow::Result<Command> {
-        let (settings, registry) = (place.settings.join("config.toml"), place.registry);
+        let registry = place.registry;
         // A bare HOST:PORT: it makes an address of it itself.
-        std::fs::write(
-            &settings,
-            format!("[[resolver.host.\"{registry}\".mirrors]]\nhost = \"{registry}\"\ninsecure = true\n"),
-        )?;
-        let mut command = Command::new(program("stargz", "containerd-stargz-grpc"));
-        command
-            .arg("--address")
-            .arg(place.socket)
-            .arg("--root")
-            .arg(place.store)
-            .arg("--config")
-            .arg(settings);
-        Ok(command)
+        let settings =
+            format!("[[resolver.host.\"{registry}\".mirrors]]\nhost = \"{registry}\"\ninsecure = true\n");
+        snapshotter("stargz", "containerd-stargz-grpc", place, &settings)
     }
 
     fn mounts(&self, image: &Manifest) -> usize {
