@@ -362,10 +362,14 @@ fn sweep(fetcher: &Weak<Fetcher>, spare: &Spare) -> Vec<JoinHandle<()>> {
                 let class = if image.plan.expects_more() { Class::Profile } else { Class::Background };
                 // Who waits for a turn does not keep the image open.
                 drop(image);
-                let _turn = pace.turn(class).await;
+                let turn = pace.turn(class).await;
                 let Some(image) = alive(&this) else { break };
-                if class == Class::Background && free && !spare() {
-                    // The processor was taken meanwhile.
+                // Things change while one waits: somebody brought what was expected, or took the free processor.
+                let still = match class {
+                    Class::Profile => image.plan.expects_more(),
+                    Class::Background => !free || spare(),
+                };
+                if turn.waited && !still {
                     continue;
                 }
                 let Some((layer, run, cause)) = image.plan.next(image.run_bytes(free)) else {

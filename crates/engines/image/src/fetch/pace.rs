@@ -59,7 +59,11 @@ pub(super) enum Class {
 
 /// The right to have one request open.
 #[derive(Debug)]
-pub(super) struct Turn(Arc<Pace>);
+pub(super) struct Turn {
+    pace: Arc<Pace>,
+    /// Others had to end theirs first.
+    pub(super) waited: bool,
+}
 
 impl Pace {
     pub(super) fn new() -> Self {
@@ -75,11 +79,17 @@ impl Pace {
 
     /// Waits for one's turn.
     pub(super) async fn turn(self: &Arc<Self>, class: Class) -> Turn {
-        let (sender, mine) = oneshot::channel();
+        let (sender, mut mine) = oneshot::channel();
         self.lock().waiting[class as usize].push_back(sender);
         self.call();
+        if let Ok(turn) = mine.try_recv() {
+            return turn;
+        }
         match mine.await {
-            Ok(turn) => turn,
+            Ok(mut turn) => {
+                turn.waited = true;
+                turn
+            }
             // The sender is in the queue until it is used.
             Err(_) => std::future::pending().await,
         }
@@ -98,7 +108,7 @@ impl Pace {
                 next
             };
             // Who waits no more gives it back by dropping it.
-            drop(next.send(Turn(self.clone())));
+            drop(next.send(Turn { pace: self.clone(), waited: false }));
         }
     }
 
@@ -161,8 +171,8 @@ impl State {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        self.0.lock().taken -= 1;
-        self.0.call();
+        self.pace.lock().taken -= 1;
+        self.pace.call();
     }
 }
 
